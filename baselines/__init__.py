@@ -1,0 +1,1 @@
+"""Reference forecasters: plugins like anybody's."""

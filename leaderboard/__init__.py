@@ -1,0 +1,1 @@
+"""The leaderboard service: asks zapeval for every score."""

@@ -1,0 +1,1 @@
+"""What may enter a board: fact sheets, intake checks, forensics, receipts."""

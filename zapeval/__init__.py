@@ -1,0 +1,1 @@
+"""Evaluation of forecasts of whole-brain neural activity."""

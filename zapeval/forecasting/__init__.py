@@ -1,0 +1,1 @@
+"""Forecasting: forecasters, and the predictions they leave."""

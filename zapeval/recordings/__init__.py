@@ -1,0 +1,1 @@
+"""Recordings: activity with what belongs to it, wherever it is stored."""

@@ -1,0 +1,1 @@
+"""Scoring: predictions and recording in, scorecard out."""

@@ -1,0 +1,221 @@
+"""Main flow 2: predictions -> check -> tasks -> cells -> tally -> scorecard."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Callable, Iterable
+
+import blake3
+import numpy as np
+
+from zapeval.benchmarks.benchmark import Benchmark, Series, mask_array, target_span
+from zapeval.errors import InvalidInput
+from zapeval.forecasting.check import check, require_no_errors
+from zapeval.forecasting.predictions import Predictions, predictions_digest
+from zapeval.recordings.grid import Grid
+from zapeval.recordings.recording import Recordings
+from zapeval.recordings.stores import Store
+from zapeval.scoring.columns import Missing
+from zapeval.scoring.environment import environment
+from zapeval.scoring.maps import create_maps
+from zapeval.scoring.scorecard import Scorecard, SeriesLine
+from zapeval.scoring.scores import scores_of, summary_of
+from zapeval.scoring.tally import Cell, Tally
+from zapeval.scoring.task import Task, forget, run_task
+
+Run = Callable[[Callable[[Task], tuple[Cell, ...]], Iterable[Task]], Iterable[tuple[Cell, ...]]]
+"""What runs tasks and gives their results in order: ``map``, or the map of a pool."""
+
+NO_INTERVALS = "this version computes no intervals"
+
+
+def score(
+    predictions: Predictions,
+    benchmark: Benchmark,
+    recordings: Recordings,
+    *,
+    context: int,
+    missing: Missing = "strict",
+    digest: bool = True,
+    maps: Store | None = None,
+    run: Run = map,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Scorecard, Tally]:
+    """Returns the scorecard of a predictions store, and the sums behind it.
+
+    Args:
+        predictions: The forecasts.
+        benchmark: What they are for.
+        recordings: Its recordings, which hold the targets.
+        context: Context length that they were made with, in frames.
+        missing: ``strict`` leaves missing neurons out and marks the card partial; ``official``
+            gives them zero error, as the public ZAPBench code does.
+        digest: Whether the predictions digest is taken.
+        maps: Where to write each neuron's scores.
+        run: What runs the tasks; the results are the same bits whatever it is.
+        progress: Told the bytes of each task when it is done.
+
+    Raises:
+        InvalidInput: The predictions or the recordings can't be scored; says all that is wrong.
+        StorageError: A part of them is missing or cannot be read.
+    """
+    begun = time.monotonic()
+    findings = check(predictions, benchmark, recordings, context=context)
+    require_no_errors(predictions, findings)
+    if maps is not None:
+        create_maps(maps, benchmark, recordings)
+    tasks = plan(predictions, benchmark, recordings, missing=missing, digest=digest, maps=maps)
+    tally = _run(tasks, run, progress)
+    _check_missing(tally, benchmark, predictions)
+    lines = tuple(_line(tally, series, recordings) for series in benchmark.series)
+    scores = scores_of(tally, benchmark)
+    card = Scorecard(
+        benchmark={
+            "id": benchmark.id,
+            "version": benchmark.version,
+            "protocol": benchmark.protocol,
+            "context": context,
+            "digest": benchmark.digest,
+        },
+        data={"digest": _data_digest(tally, benchmark)},
+        predictions={
+            "digest": _digest(tally, benchmark) if digest else None,
+            "kind": predictions.kind,
+        },
+        forecaster=_forecaster(predictions),
+        series=lines,
+        missing=missing,
+        partial=any(line.missing for line in lines),
+        scored_set=_scored_set(tally, benchmark, recordings),
+        scores=scores,
+        summary=summary_of(scores, benchmark),
+        intervals={"level": 0.95, "method": None, "reason": NO_INTERVALS},
+        notes=tuple(finding.message for finding in findings),
+        environment=environment(),
+        seconds=round(time.monotonic() - begun, 3),
+    )
+    return card, tally
+
+
+def plan(
+    predictions: Predictions,
+    benchmark: Benchmark,
+    recordings: Recordings,
+    *,
+    missing: Missing,
+    digest: bool,
+    maps: Store | None,
+) -> list[Task]:
+    """Returns the tasks of a run: series by series, one for the steps of each row of chunks."""
+    run = secrets.token_hex(8)
+    grid = None
+    if predictions.kind == "volume":
+        said = predictions.manifest.grid if predictions.manifest else None
+        grid = said.grid() if said else Grid()
+    tasks = []
+    for series in benchmark.series:
+        array = predictions.arrays[series.array]
+        size = array.chunk[1] if benchmark.protocol == "horizon" else benchmark.horizon
+        for start in range(0, benchmark.horizon, size):
+            task = Task(
+                run=run,
+                array=array,
+                benchmark=benchmark,
+                series=series,
+                recording=recordings[series.recording],
+                steps=(start, min(start + size, benchmark.horizon)),
+                missing=missing,
+                digest=digest,
+                grid=grid,
+                maps=maps,
+            )
+            tasks.append(task)
+    return tasks
+
+
+def _run(tasks: list[Task], run: Run, progress: Callable[[int], None] | None) -> Tally:
+    cells: list[Cell] = []
+    try:
+        for task, found in zip(tasks, run(run_task, tasks), strict=True):
+            cells += found
+            if progress is not None:
+                progress(task.nbytes)
+    finally:
+        forget(tasks[0].run)
+    return Tally(cells)
+
+
+def _check_missing(tally: Tally, benchmark: Benchmark, predictions: Predictions) -> None:
+    """Checks what no task sees alone: the same neurons missing, the same targets, at every step.
+
+    Raises:
+        InvalidInput: A neuron is missing at some steps only, or the recording changed meanwhile.
+    """
+    for series in benchmark.series:
+        first, *others = tally.of_series(series.name)
+        for cell in others:
+            if cell.targets != first.targets:
+                raise InvalidInput(
+                    f"{series.name}: its targets changed while they were scored; score again"
+                )
+            differ = cell.missing != first.missing
+            if differ.any():
+                raise InvalidInput(
+                    f"{predictions.uri}/{series.array}: neuron {int(differ.argmax())} is NaN at "
+                    f"some steps only (step {first.step} and step {cell.step} differ); a missing "
+                    "neuron is NaN throughout: forecast it again, or make it so"
+                )
+
+
+def _line(tally: Tally, series: Series, recordings: Recordings) -> SeriesLine:
+    neurons = recordings[series.recording].neurons
+    missing = int(tally.of_series(series.name)[0].missing.sum())
+    return SeriesLine(
+        name=series.name,
+        group=series.group,
+        held_out=series.held_out,
+        windows=series.windows,
+        neurons=neurons,
+        scored=int(_scored(tally, series, neurons).sum()),
+        missing=missing,
+    )
+
+
+def _scored(tally: Tally, series: Series, neurons: int) -> np.ndarray:
+    """Returns which neurons were scored on predictions of theirs, ``bool [neurons]``."""
+    mask = mask_array(series, neurons)
+    present = ~tally.of_series(series.name)[0].missing
+    return present if mask is None else present & mask
+
+
+def _scored_set(tally: Tally, benchmark: Benchmark, recordings: Recordings) -> str:
+    total = hashlib.sha256()
+    for series in benchmark.series:
+        scored = _scored(tally, series, recordings[series.recording].neurons)
+        total.update(f"{series.name} {len(scored)}\n".encode() + np.packbits(scored).tobytes())
+    return f"sha256:{total.hexdigest()}"
+
+
+def _digest(tally: Tally, benchmark: Benchmark) -> str:
+    return predictions_digest(
+        (series.array, cell.step, cell.leaf)
+        for series in benchmark.series
+        for cell in tally.of_series(series.name)
+    )
+
+
+def _data_digest(tally: Tally, benchmark: Benchmark) -> str:
+    """Returns the digest over the target frames: one line for each series, then BLAKE3."""
+    lines = []
+    for series in benchmark.series:
+        start, stop = target_span(benchmark, series)
+        lines.append(f"{series.name} {start} {stop} {tally.of_series(series.name)[0].targets}\n")
+    return "blake3:" + blake3.blake3("".join(lines).encode()).hexdigest()
+
+
+def _forecaster(predictions: Predictions) -> dict[str, object]:
+    if predictions.manifest is None:
+        return {}
+    return predictions.manifest.forecaster.model_dump(mode="json")

@@ -1,0 +1,81 @@
+"""Scores: from a tally to every number of a scorecard.
+
+``average`` is the unweighted mean over the series that are not held out, as in the papers;
+``average:GROUP`` the same within a group; ``pooled`` weights those series by their windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from zapeval.benchmarks.benchmark import Benchmark
+from zapeval.scoring.metrics import METRICS, mean_error
+from zapeval.scoring.scorecard import Score, Summary
+from zapeval.scoring.tally import Cell, Tally
+
+
+def scores_of(tally: Tally, benchmark: Benchmark) -> tuple[Score, ...]:
+    """Returns every score: series in the benchmark's order, then averages, then pooled."""
+    names = [series.name for series in benchmark.series]
+    found = {
+        (name, step, metric): _score(tally.cell(name, step), metric)
+        for name in names
+        for step in range(1, benchmark.steps + 1)
+        for metric in METRICS
+    }
+    scores = list(found.values())
+    trained = [series for series in benchmark.series if not series.held_out]
+    groups = sorted({series.group for series in trained if series.group})
+    for row, members, weights in (
+        ("average", trained, None),
+        *((f"average:{g}", [s for s in trained if s.group == g], None) for g in groups),
+        ("pooled", trained, [float(series.windows) for series in trained]),
+    ):
+        for step in range(1, benchmark.steps + 1):
+            for metric in METRICS:
+                of = [found[series.name, step, metric] for series in members]
+                scores.append(_mean(row, step, metric, of, weights))
+    return tuple(scores)
+
+
+def summary_of(scores: Sequence[Score], benchmark: Benchmark) -> Summary:
+    """Returns the mean of the average's primary metric over the summary steps."""
+    values = [
+        score.value
+        for score in scores
+        if score.series == "average"
+        and score.metric == benchmark.primary
+        and score.step in benchmark.summary_steps
+    ]
+    known = [value for value in values if value is not None]
+    mean = float(np.mean(known)) if len(known) == len(values) else None
+    return Summary(metric=benchmark.primary, value=mean)
+
+
+def _score(cell: Cell, metric: str) -> Score:
+    values: dict[str, Callable[[], float | None]] = {
+        "mae": lambda: mean_error(cell.absolute, cell.counts),
+        "mse": lambda: mean_error(cell.squared, cell.counts),
+        "correlation": lambda: cell.correlation,
+    }
+    undefined = cell.undefined if metric == "correlation" else 0
+    return Score(
+        series=cell.series,
+        step=cell.step,
+        metric=metric,
+        value=values[metric](),
+        undefined=undefined,
+    )
+
+
+def _mean(
+    row: str, step: int, metric: str, of: Sequence[Score], weights: list[float] | None
+) -> Score:
+    values = [score.value for score in of]
+    known = [value for value in values if value is not None]
+    # A null member makes the mean null: leaving it out would compare unlike averages.
+    mean = float(np.average(known, weights=weights)) if len(known) == len(values) else None
+    undefined = sum(score.undefined for score in of)
+    return Score(series=row, step=step, metric=metric, value=mean, undefined=undefined)

@@ -1,0 +1,78 @@
+"""Targets of a series: the rows of its recording that its windows predict.
+
+The targets of consecutive windows overlap, so the rows are held once and windows index them; the
+array ``[windows, horizon, neurons]`` never exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import blake3
+import numpy as np
+
+from zapeval.benchmarks.benchmark import Benchmark, Series, target_span
+from zapeval.errors import InvalidInput
+from zapeval.recordings.arrays import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """Target rows of one series.
+
+    Attributes:
+        rows: Activity, float32 ``[frames, neurons]``, in df/f.
+        first_frame: The frame of row 0.
+        digest: BLAKE3 of the rows as little-endian float32, in hex.
+    """
+
+    rows: np.ndarray
+    first_frame: int
+    digest: str
+
+    def of_neurons(self, kept: np.ndarray) -> Targets:
+        """Returns the targets of some neurons (indices ``int64 [kept]``) in their order."""
+        rows = np.ascontiguousarray(self.rows[:, kept])
+        return Targets(rows=rows, first_frame=self.first_frame, digest=self.digest)
+
+
+def load_targets(benchmark: Benchmark, series: Series, activity: Array) -> Targets:
+    """Reads the target rows of a series.
+
+    Raises:
+        InvalidInput: The recording holds other than numbers there.
+        StorageError: A part of the recording is missing or cannot be read.
+    """
+    start, stop = target_span(benchmark, series)
+    if stop > activity.shape[0]:
+        raise InvalidInput(
+            f"{activity.uri}: has {activity.shape[0]} frames, but {series.name} of "
+            f"{benchmark.label} needs frames up to {stop}"
+        )
+    if activity.dtype.kind not in "fiu":
+        raise InvalidInput(f"{activity.uri}: holds {activity.dtype}, expected real numbers")
+    rows = np.ascontiguousarray(activity.read((start, stop)), dtype="<f4")
+    digest = blake3.blake3(rows.data.cast("B"), max_threads=blake3.blake3.AUTO)
+    return Targets(rows=rows, first_frame=start, digest=digest.hexdigest())
+
+
+def check_finite(targets: Targets, kept: np.ndarray | None, where: str) -> None:
+    """Checks that every target of the scored neurons is a finite number.
+
+    Raises:
+        InvalidInput: One is not; the message names the first.
+    """
+    # A sum of finite float32 values in float64 is finite, so one pass without a mask decides.
+    if np.isfinite(targets.rows.sum(dtype=np.float64)):
+        return
+    bad = ~np.isfinite(targets.rows if kept is None else targets.rows[:, kept])
+    if not bad.any():
+        return
+    row, column = np.unravel_index(int(bad.argmax()), bad.shape)
+    neuron = int(column if kept is None else kept[column])
+    frame = targets.first_frame + int(row)
+    value = targets.rows[row, neuron]
+    raise InvalidInput(
+        f"{where}: frame {frame}, neuron {neuron} is {value}; targets must be finite: mend the "
+        "recording, or leave the neuron out with a mask"
+    )

@@ -1,0 +1,249 @@
+"""A scoring task: one series at the steps of one chunk, over all windows in order, to cells.
+
+A task owns what it computes: per-neuron sums are finished inside it and never merged, so results do
+not depend on how many tasks run at once, nor where. The usual pass feeds the kernel straight from
+decoded chunks. Where neurons are masked, missing or seen through a segmentation, rows of chunks are
+put together first and the scored columns taken out of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from zapeval.benchmarks.benchmark import Benchmark, Series, Span, mask_array
+from zapeval.errors import InvalidInput
+from zapeval.recordings.arrays import ZarrArray
+from zapeval.recordings.grid import Grid
+from zapeval.recordings.recording import Recording
+from zapeval.recordings.segmentation import open_segmentation
+from zapeval.recordings.stores import Store
+from zapeval.scoring import kernel
+from zapeval.scoring.blocks import Blocks, place
+from zapeval.scoring.columns import Columns, Missing
+from zapeval.scoring.maps import write_maps
+from zapeval.scoring.metrics import mean_correlation, neuron_correlation
+from zapeval.scoring.shelf import Shelf
+from zapeval.scoring.sums import Sums
+from zapeval.scoring.tally import Cell
+from zapeval.scoring.targets import Targets, check_finite, load_targets
+
+_TARGETS = Shelf()
+_SEGMENTATIONS = Shelf()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What one task scores; can be sent to another process.
+
+    Attributes:
+        run: Token of the run: tasks of one run share the targets that they read.
+        array: Predictions of the series.
+        benchmark: The benchmark.
+        series: The series.
+        recording: The recording that holds its targets.
+        steps: Indices ``[start, stop)`` into the array's second axis.
+        missing: What a neuron without predictions costs (see columns.py).
+        digest: Whether to take the leaves of the predictions digest.
+        grid: Where the voxels of predicted volumes lie; None for traces.
+        maps: Where to write each neuron's scores, or None.
+    """
+
+    run: str
+    array: ZarrArray
+    benchmark: Benchmark
+    series: Series
+    recording: Recording
+    steps: Span
+    missing: Missing
+    digest: bool
+    grid: Grid | None
+    maps: Store | None
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the predictions that it reads, before compression."""
+        values = self.array.shape[0] * int(np.prod(self.array.shape[2:], dtype=np.int64))
+        return values * (self.steps[1] - self.steps[0]) * self.array.dtype.itemsize
+
+    @property
+    def pooled(self) -> bool:
+        """Whether its steps share one cell."""
+        return self.benchmark.protocol == "next-step"
+
+
+def run_task(task: Task) -> tuple[Cell, ...]:
+    """Returns the cells of a task.
+
+    Raises:
+        InvalidInput: A value of a scored neuron is not finite.
+        StorageError: A chunk is missing or cannot be read.
+    """
+    mask = mask_array(task.series, task.recording.neurons)
+    kept = None if mask is None else np.flatnonzero(mask)
+    targets = _targets(task)
+    if task.missing == "strict":
+        check_finite(targets, kept, task.recording.activity.uri)
+    if kept is None and task.grid is None:
+        cells = _direct_pass(task, targets)
+        if cells is not None:
+            return cells
+    return _assembled_pass(
+        task, targets, np.arange(task.recording.neurons) if kept is None else kept
+    )
+
+
+def forget(run: str) -> None:
+    """Lets go of what the tasks of a run shared in this process."""
+    _TARGETS.clear(run)
+    _SEGMENTATIONS.clear(run)
+
+
+def _targets(task: Task) -> Targets:
+    key = (task.run, task.series.name)
+    return _TARGETS.get(
+        key, lambda: load_targets(task.benchmark, task.series, task.recording.activity)
+    )
+
+
+def _direct_pass(task: Task, targets: Targets) -> tuple[Cell, ...] | None:
+    """Feeds the kernel chunk by chunk; returns None where a value turns out not to be finite."""
+    neurons = task.recording.neurons
+    sums = _sums(task, neurons)
+    blocks = Blocks(array=task.array, steps=task.steps)
+    for windows in blocks.windows():
+        rows = windows[1] - windows[0]
+        errors = np.zeros((sums.cells, 2, rows))
+        block = blocks.empty(windows) if sums.hashing else None
+        for piece in blocks.pieces(windows):
+            (first,), (columns,) = piece.first, piece.columns
+            for k in range(piece.steps):
+                step = piece.step + k
+                at = _target_rows(task, targets, windows, step)
+                if windows[0] == 0:
+                    shift = targets.rows[at[0], first : first + columns]
+                    sums.shift(step, first, piece.values[0, k, :columns], shift)
+                cell = sums.cell(step)
+                kernel.accumulate(
+                    *(piece.values, k, rows, columns, targets.rows, at, first),
+                    *(sums.neuron[cell], errors[cell]),
+                )
+            if block is not None:
+                place(block, piece)
+        # Targets were checked, so a sum of |p - t| is finite exactly if every prediction is.
+        if not np.isfinite(errors).all():
+            return None
+        sums.window[:, :, windows[0] : windows[1]] = errors
+        if block is not None:
+            sums.hash(block)
+    return _cells(task, targets, sums, np.arange(neurons), np.zeros(neurons, bool))
+
+
+def _assembled_pass(task: Task, targets: Targets, kept: np.ndarray) -> tuple[Cell, ...]:
+    """Scores whole rows of chunks: masked, missing or volumetric neurons."""
+    columns: Columns | None = None
+    blocks = Blocks(array=task.array, steps=task.steps)
+    for windows in blocks.windows():
+        block = blocks.whole(windows)
+        traces = _traces(task, block)
+        if columns is None:
+            columns = _columns(task, traces, kept)
+            rows = targets.of_neurons(columns.scored).rows
+            sums = _sums(task, len(columns.scored))
+        steps = range(task.steps[1] - task.steps[0])
+        at = np.stack([_target_rows(task, targets, windows, step) for step in steps], axis=1)
+        values, truth = columns.take(traces, rows[at], windows)
+        errors = np.zeros((sums.cells, 2, len(values)))
+        own = np.arange(len(values))
+        for step in steps:
+            true = np.ascontiguousarray(truth[:, step])
+            if windows[0] == 0:
+                sums.shift(step, 0, values[0, step], true[0])
+            cell = sums.cell(step)
+            kernel.accumulate(
+                *(values, step, len(values), values.shape[2], true, own, 0),
+                *(sums.neuron[cell], errors[cell]),
+            )
+        sums.window[:, :, windows[0] : windows[1]] = errors
+        if sums.hashing:
+            sums.hash(block)
+    if columns is None:
+        raise InvalidInput(f"{task.array.uri}: has no window")
+    return _cells(task, targets, sums, columns.scored, columns.missing)
+
+
+def _sums(task: Task, neurons: int) -> Sums:
+    return Sums(
+        windows=task.series.windows,
+        steps=task.steps[1] - task.steps[0],
+        neurons=neurons,
+        pooled=task.pooled,
+        digest=task.digest,
+    )
+
+
+def _columns(task: Task, first: np.ndarray, kept: np.ndarray) -> Columns:
+    return Columns(
+        missing=task.missing,
+        kept=kept,
+        first=first,
+        where=task.array.uri,
+        first_step=task.steps[0],
+    )
+
+
+def _traces(task: Task, block: np.ndarray) -> np.ndarray:
+    """Returns a block as traces ``[windows, steps, neurons]``, through the segmentation if any."""
+    if task.grid is None:
+        return block
+    labels = task.recording.segmentation
+    if labels is None:
+        raise InvalidInput(
+            f"{task.array.uri}: holds volumes, but {task.recording.uri} has no segmentation"
+        )
+    x, y, z = task.array.shape[2:]
+    segmentation = _SEGMENTATIONS.get(
+        (task.run, task.series.recording),
+        lambda: open_segmentation(labels, task.recording.neurons, (x, y, z), task.grid),
+    )
+    means = segmentation.means(block.reshape(-1, x, y, z))
+    return means.reshape(*block.shape[:2], -1)
+
+
+def _target_rows(task: Task, targets: Targets, windows: Span, step: int) -> np.ndarray:
+    """Returns which target row each window predicts at a step, int64 ``[windows]``."""
+    origins = np.array(task.series.origins[windows[0] : windows[1]], dtype=np.int64)
+    return origins + (task.steps[0] + step - targets.first_frame)
+
+
+def _cells(
+    task: Task, targets: Targets, sums: Sums, scored: np.ndarray, missing: np.ndarray
+) -> tuple[Cell, ...]:
+    cells = []
+    correlations = []
+    for index in range(sums.cells):
+        moments = sums.neuron[index, kernel.PREDICTION : kernel.PRODUCT + 1]
+        r = neuron_correlation(moments, sums.samples)
+        correlations.append(r)
+        mean, defined, undefined = mean_correlation(r)
+        cells.append(
+            Cell(
+                series=task.series.name,
+                step=1 if task.pooled else task.steps[0] + index + 1,
+                absolute=sums.window[index, 0].copy(),
+                squared=sums.window[index, 1].copy(),
+                counts=len(scored) * (sums.samples // task.series.windows),
+                correlation=mean,
+                defined=defined,
+                undefined=undefined,
+                missing=missing,
+                leaf=sums.leaf(index),
+                targets=targets.digest,
+            )
+        )
+    if task.maps is not None:
+        errors = sums.neuron[:, kernel.ABSOLUTE : kernel.SQUARED + 1] / sums.samples
+        maps = {"mae": errors[:, 0], "mse": errors[:, 1], "correlation": np.stack(correlations)}
+        write_maps(task.maps, task.series.array, task.steps[0], scored, maps)
+    return tuple(cells)
