@@ -3,8 +3,7 @@
 * stimulus ``u(t)``: pulses in trials that resemble each other and never repeat
 * latents ``z(t+1) = z(t) + (tanh(J z(t) + a(t) B u(t)) - z(t)) / tau + noise``, with the arousal
   ``a`` in (0, 1): they saturate, are gated, and rotate by themselves where nothing is shown
-* waves ``w(x, t) = sum_k exp(-d_k(x) / reach) s_k(t - d_k(x) / v_k)``, ``d_k`` the distance from
-  source ``k``: what passes one place reaches the next one later
+* waves ``w(x, t) = sum_k exp(-d_k(x) / REACH) s_k(t - d_k(x) / v_k)``, ``d_k`` from source ``k``
 * rates ``r_n(t) = log(1 + exp(l_n z(t) + m_n w(x_n, t) + p_n(t) - theta_n))``, ``p`` private
 * traces ``y_n(t) = b_n + g_n (kernel_n * r_n)(t) + noise``, a calcium kernel with rise and decay
 * video: the traces inside the neurons, fainter waves everywhere, and noise
@@ -16,7 +15,6 @@ are rounded to QUANTUM, so last-digit differences of exp and tanh elsewhere all 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +24,7 @@ from numpy.typing import NDArray
 from zapeval.errors import InvalidInput, UsageError
 
 Floats = NDArray[np.float64]
+Grid = tuple[int, int, int]
 Labels = NDArray[np.uint16]
 
 STIMULUS_NAMES = ("motion x", "motion y", "rotation", "brightness", "contrast", "object")
@@ -36,14 +35,14 @@ QUANTUM = 1 / 32768  # traces are whole multiples of it, in df/f
 LATENTS, WAVES = 8, 5
 SLOWEST, FASTEST = 18.0, 32.0  # speeds of waves, micrometres a frame
 REACH = 600.0  # micrometres over which a wave falls to 1 / e
-LEAD = int(math.dist((0, 0, 0), EXTENT) / SLOWEST) + 2  # frames that any wave needs to cross
+LEAD = int(sum(EXTENT) / SLOWEST)  # frames; no wave takes as long to cross
 BLOCK = 32  # frames of video from one stream of random numbers
 _ANATOMY, _STIMULUS, _LATENTS, _WAVES, _TRACES, _VIDEO = range(6)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Condition:
-    """A stretch of frames ``[start, stop)`` with a stimulus programme of its own.
+class Programme:
+    """What is shown in the frames ``[start, stop)`` of one condition.
 
     Attributes:
         name: Plain name ("gain").
@@ -129,7 +128,7 @@ class Brain:
         """Returns one block of frames: ``Y_s = y_n + texture_s - mean over n of the texture``."""
         start, stop = block * BLOCK, min((block + 1) * BLOCK, len(self.traces))
         labels = self.segmentation.ravel()
-        noise = _rng(self.seed, _VIDEO, block).normal(0, 0.015, (BLOCK, labels.size))
+        noise = _rng(self.seed, _VIDEO, block).normal(0, 0.012, (BLOCK, labels.size))
         texture = self.neuropil.at(_voxel_centres(self.segmentation.shape), start, stop)
         texture += noise[: stop - start]
         shift = self.traces[start:stop] - _means(texture, labels)
@@ -139,23 +138,18 @@ class Brain:
 
 
 def generate(
-    seed: int,
-    conditions: Sequence[Condition],
-    *,
-    neurons: int = 256,
-    grid: tuple[int, int, int] = (32, 16, 8),
+    seed: int, programmes: Sequence[Programme], *, neurons: int = 256, grid: Grid = (32, 16, 8)
 ) -> Brain:
     """Returns the brain of a seed, in a volume of grid voxels (x, y, z).
 
     Raises:
-        InvalidInput: The conditions don't follow each other from frame 0 on, or the grid has too
-            little room.
+        InvalidInput: The programmes leave a gap or overlap, or the grid is too small.
     """
-    _check(conditions)
+    _check(programmes)
     segmentation = _segment(_rng(seed, _ANATOMY), neurons, grid)
     positions = _means(_voxel_centres(grid).T, segmentation.ravel()).T
     homes = (positions[:, 0] / EXTENT[0] * len(REGIONS)).astype(np.int64)
-    stimulus = _present(_rng(seed, _STIMULUS), conditions)
+    stimulus = _present(_rng(seed, _STIMULUS), programmes)
     latents = _respond(_rng(seed, _LATENTS), stimulus)
     waves = _emit(_rng(seed, _WAVES), latents)
     passing = waves.at(positions, 0, len(latents))
@@ -167,11 +161,11 @@ def generate(
         positions=positions.astype(np.float32),
         regions=tuple(REGIONS[home] for home in homes),
         segmentation=segmentation,
-        neuropil=replace(waves, sources=_leaky(0.03 * waves.sources, np.full(WAVES, 4.0))),
+        neuropil=replace(waves, sources=_leaky(0.024 * waves.sources, np.full(WAVES, 4.0))),
     )
 
 
-def _segment(rng: np.random.Generator, neurons: int, grid: tuple[int, int, int]) -> Labels:
+def _segment(rng: np.random.Generator, neurons: int, grid: Grid) -> Labels:
     """Returns labels uint16 [x, y, z]: neurons of 1 to 7 voxels, scattered over an ellipsoid.
 
     A neuron is a centre and its face neighbours; centres do not touch, and a voxel between several
@@ -197,32 +191,30 @@ def _means(values: Floats, labels: Labels) -> Floats:
     """Returns the mean of values [rows, voxels] over each label from 1 on, [rows, neurons]."""
     sizes, order = np.bincount(labels), np.argsort(labels, kind="stable")
     sums = np.add.reduceat(np.take(values, order, axis=1), np.cumsum(sizes)[:-1], axis=1)
-    means: Floats = sums / sizes[1:]
-    return means
+    return np.asarray(sums / sizes[1:])
 
 
 def _voxel_centres(grid: tuple[int, ...]) -> Floats:
     """Returns the centre of each voxel, float64 [voxels, 3], micrometres."""
-    centres: Floats = (np.indices(grid).reshape(3, -1).T + 0.5) * np.array(EXTENT) / np.array(grid)
-    return centres
+    return np.asarray((np.indices(grid).reshape(3, -1).T + 0.5) * np.array(EXTENT) / grid)
 
 
-def _present(rng: np.random.Generator, conditions: Sequence[Condition]) -> Floats:
+def _present(rng: np.random.Generator, programmes: Sequence[Programme]) -> Floats:
     """Returns the stimulus, float64 [frames, features].
 
-    A condition fixes the pulses of its trial: onset, length, two features. Each trial draws shifts
+    A programme fixes the pulses of its trial: onset, length, two features. Each trial draws shifts
     of up to 4 frames, strengths of 0.6 to 1.4 and signs anew: the future is not in the past.
     """
-    stimulus = np.zeros((conditions[-1].stop, len(STIMULUS_NAMES)))
-    for condition in conditions:
-        if condition.trial is None:
+    stimulus = np.zeros((programmes[-1].stop, len(STIMULUS_NAMES)))
+    for programme in programmes:
+        if programme.trial is None:
             continue
-        pulses = int(np.clip(condition.trial / 24, 2, 12))
-        onsets = condition.trial * (np.arange(pulses) + rng.uniform(0.1, 0.6, pulses)) / pulses
+        pulses = int(np.clip(programme.trial / 24, 2, 12))
+        onsets = programme.trial * (np.arange(pulses) + rng.uniform(0.1, 0.6, pulses)) / pulses
         lengths = rng.integers(8, 20, pulses)
         features = rng.integers(0, len(STIMULUS_NAMES), (pulses, 2))
-        shown = stimulus[condition.start : condition.stop]
-        for trial in np.arange(0, len(shown), condition.trial):
+        shown = stimulus[programme.start : programme.stop]
+        for trial in np.arange(0, len(shown), programme.trial):
             starts = np.rint(trial + onsets + rng.uniform(-4, 4, pulses)).astype(np.int64).clip(0)
             strengths = rng.uniform(0.6, 1.4, pulses) * rng.choice((-1.0, 1.0), pulses)
             for pulse, start in enumerate(starts):
@@ -235,7 +227,8 @@ def _respond(rng: np.random.Generator, stimulus: Floats) -> Floats:
     frames, features = stimulus.shape
     turn = rng.normal(0, 0.1, (LATENTS, LATENTS))
     for pair in range(0, LATENTS, 2):
-        cos, sin = np.cos(angle := rng.uniform(0.45, 0.65)), np.sin(angle)
+        angle = rng.uniform(0.45, 0.65)
+        cos, sin = np.cos(angle), np.sin(angle)
         turn[pair : pair + 2, pair : pair + 2] += 1.15 * np.array([[cos, -sin], [sin, cos]])
     arousal = 1 / (1 + np.exp(-1 - 2 * _wander(rng, frames, np.full(1, 60.0))))
     drive = arousal * np.einsum("tk,kn->tn", stimulus, rng.normal(0, 2.5, (features, LATENTS)))
@@ -261,8 +254,7 @@ def _fluoresce(
 ) -> NDArray[np.float32]:
     """Returns the traces, float32 [frames, neurons], df/f.
 
-    Every neuron has its own loadings (in part its region's), share of the passing waves, threshold,
-    rise and decay, gain, baseline and noise.
+    Neurons differ in loadings (in part by region), share of waves, threshold, kernel and noise.
     """
     frames, neurons = len(passing), len(homes)
     loadings = rng.normal(0, 0.4, (LATENTS, len(REGIONS)))[:, homes]
@@ -271,11 +263,10 @@ def _fluoresce(
     drive += 0.8 * _wander(rng, frames, rng.uniform(60, 240, neurons))
     rates = np.logaddexp(0, drive - rng.uniform(0.5, 2.0, neurons))
     calcium = _leaky(_leaky(rates, rng.uniform(1, 2, neurons)), rng.uniform(3, 9, neurons))
-    gains = 0.045 * np.exp(rng.normal(0, 0.4, neurons))
-    traces = rng.normal(-0.02, 0.02, neurons) + gains * calcium
-    traces += rng.uniform(0.012, 0.032, neurons) * rng.normal(0, 1, (frames, neurons))
-    quanta = np.rint(np.clip(traces, LOW, HIGH) / QUANTUM)
-    return (quanta * QUANTUM).astype(np.float32)
+    gains = 0.036 * np.exp(rng.normal(0, 0.4, neurons))
+    traces = rng.normal(-0.016, 0.016, neurons) + gains * calcium
+    traces += rng.uniform(0.010, 0.026, neurons) * rng.normal(0, 1, (frames, neurons))
+    return (np.rint(np.clip(traces, LOW, HIGH) / QUANTUM) * QUANTUM).astype(np.float32)
 
 
 def _leaky(inputs: Floats, decay: Floats) -> Floats:
@@ -300,9 +291,9 @@ def _rng(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def _check(conditions: Sequence[Condition]) -> None:
-    ends = (0, *(condition.stop for condition in conditions))
-    for one, end in zip(conditions, ends, strict=False):
+def _check(programmes: Sequence[Programme]) -> None:
+    ends = (0, *(programme.stop for programme in programmes))
+    for one, end in zip(programmes, ends, strict=False):
         if one.start != end or one.stop <= end:
             span = f"[{one.start}, {one.stop})"
             raise InvalidInput(f"condition {one.name!r}: frames {span}, expected a start at {end}")

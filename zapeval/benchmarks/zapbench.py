@@ -12,6 +12,7 @@ from typing import final
 
 from zapeval.benchmarks.benchmark import Benchmark, Series, Span, windows_in
 from zapeval.benchmarks.recipe import Recipe
+from zapeval.recordings.ledger import read_record
 from zapeval.recordings.mirror import Item, data_folder
 from zapeval.recordings.recording import Recording, Recordings, open_recording
 
@@ -100,10 +101,14 @@ def zapbench_series(recording: str, *, every: int = 1) -> tuple[Series, ...]:
 
 
 MIRRORED = (
-    Item(source=f"{VOLUMES}/traces/", target="traces"),
-    Item(source=f"{VOLUMES}/stimuli_features/", target="stimuli_features"),
-    Item(source=f"{VOLUMES}/segmentation/dataframe.json", target="segmentation/dataframe.json"),
-    Item(source=PUBLISHED, target="combined.json"),
+    Item(source=f"{VOLUMES}/traces", target="traces"),
+    Item(source=f"{VOLUMES}/stimuli_features", target="stimuli_features"),
+    Item(
+        source=f"{VOLUMES}/segmentation/dataframe.json",
+        target="segmentation/dataframe.json",
+        kind="file",
+    ),
+    Item(source=PUBLISHED, target="combined.json", kind="file"),
 )
 """What a local mirror holds (about 2.3 GB)."""
 
@@ -116,7 +121,7 @@ def mirror_folder() -> Path:
 def open_zapbench(data: str | None) -> Recording:
     """Returns the recording at a folder or URI, by default the mirror, else the bucket."""
     if data is None:
-        complete = (mirror_folder() / "mirror.json").is_file()
+        complete = read_record(mirror_folder()).complete
         data = str(mirror_folder()) if complete else f"{PUBLIC}/{VOLUMES}"
     return open_recording(data)
 

@@ -1,9 +1,8 @@
-"""Predictions: the saved forecasts of one forecaster, as a zarr store; the format, opened.
+"""Predictions: the saved forecasts of one forecaster, as a zarr store.
 
-One array a series, float32 or float16 ``[windows, horizon, neurons]`` (for volumes: ``[windows,
-horizon, x, y, z]``). A store that zapeval writes is a zarr v3 group whose attributes are the
-manifest;
-a bare folder of v2 arrays, as the public ZAPBench code writes it, is read as it is.
+One array a series, float32 or float16 ``[windows, horizon, neurons]``; for volumes ``[windows,
+horizon, x, y, z]``. A store that zapeval writes is a zarr v3 group whose attributes are the
+manifest. A bare folder of v2 arrays, as the public ZAPBench code writes it, is read as it is.
 """
 
 from __future__ import annotations

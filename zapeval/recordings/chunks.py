@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,16 @@ import numpy as np
 from zapeval.errors import InvalidInput, StorageError
 from zapeval.recordings.metadata import ArrayMetadata
 
-_ABSENT = np.uint64(2**64 - 1)
+_ABSENT = 2**64 - 1
 _BLOSC_HEADER = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    path: Path
+    position: tuple[int, ...]
+    descriptor: int
+    size: int
 
 
 class ChunkFiles:
@@ -36,6 +45,7 @@ class ChunkFiles:
         self.chunk = np.empty(array.chunk, array.dtype)
         self._bytes = self.chunk.data.cast("B")
         self._encoded = bytearray()
+        self._file: _File | None = None
         self._shards: dict[tuple[int, ...], np.ndarray] = {}
         self._per_shard = tuple(s // c for s, c in zip(array.shard, array.chunk, strict=True))
 
@@ -49,16 +59,34 @@ class ChunkFiles:
             StorageError: The chunk is absent, no plain file, damaged, or ends early.
         """
         position = tuple(i // n for i, n in zip(index, self._per_shard, strict=True))
-        path = self.folder / self.array.key(position)
+        file = self._open(position)
         if not self.array.index_at:
-            self._decode(path, 0, None)
+            self._decode(file, 0, file.size)
             return self.chunk
         within = tuple(i % n for i, n in zip(index, self._per_shard, strict=True))
-        offset, size = (int(n) for n in self.shard_index(position)[within])
-        if offset == int(_ABSENT) and size == int(_ABSENT):
-            raise StorageError(f"{path}: inner chunk {list(within)} is missing; write it again")
-        self._decode(path, offset, size)
+        offset, size = self.shard_index(position)[within].tolist()
+        if offset == size == _ABSENT:
+            raise StorageError(
+                f"{file.path}: inner chunk {list(within)} is missing; write it again"
+            )
+        self._decode(file, offset, size)
         return self.chunk
+
+    def close(self) -> None:
+        """Closes the file that was read last."""
+        if self._file is not None:
+            os.close(self._file.descriptor)
+            self._file = None
+
+    def __del__(self) -> None:
+        self.close()
+
+    def _open(self, position: tuple[int, ...]) -> _File:
+        """Returns the opened file of a grid position; the last one stays open for its chunks."""
+        if self._file is None or self._file.position != position:
+            self.close()
+            self._file = _open(self.folder / self.array.key(position), position)
+        return self._file
 
     def shard_index(self, position: tuple[int, ...]) -> np.ndarray:
         """Returns offset and size of every inner chunk of a shard, ``uint64 [.., 2]``.
@@ -68,42 +96,34 @@ class ChunkFiles:
         """
         found = self._shards.get(position)
         if found is None:
-            path = self.folder / self.array.key(position)
-            found = self._shards[position] = self._read_index(path)
+            found = self._shards[position] = self._read_index(self._open(position))
         return found
 
-    def _read_index(self, path: Path) -> np.ndarray:
+    def _read_index(self, file: _File) -> np.ndarray:
         count = int(np.prod(self._per_shard))
         size = 16 * count + (4 if self.array.index_checked else 0)
-        file, length = _open(path)
-        try:
-            start = 0 if self.array.index_at == "start" else length - size
-            data = os.pread(file, size, start) if start >= 0 else b""
-        finally:
-            os.close(file)
+        start = 0 if self.array.index_at == "start" else file.size - size
+        data = os.pread(file.descriptor, size, start) if start >= 0 else b""
         if len(data) < size:
-            raise _ends_early(path, length, size)
+            raise _ends_early(file.path, file.size, size)
         if self.array.index_checked:
-            _check_crc(memoryview(data), f"{path}: shard index")
+            _check_crc(memoryview(data), f"{file.path}: shard index")
         return np.frombuffer(data, "<u8", 2 * count).reshape(*self._per_shard, 2)
 
-    def _decode(self, path: Path, offset: int, size: int | None) -> None:
-        file, length = _open(path)
+    def _decode(self, file: _File, offset: int, size: int) -> None:
+        if size > 2 * self.array.chunk_bytes + 4096 or offset + size > file.size:
+            raise InvalidInput(
+                f"{file.path}: a chunk of {size:,} bytes at {offset:,} does not fit the file of "
+                f"{file.size:,} bytes or the declared {self.array.chunk_bytes:,}; write it again"
+            )
+        encoded = self._buffer(size)
         try:
-            size = length - offset if size is None else size
-            if size > 2 * self.array.chunk_bytes + 4096 or offset + size > length:
-                raise InvalidInput(
-                    f"{path}: a chunk of {size:,} bytes at {offset:,} does not fit the file of "
-                    f"{length:,} bytes or the declared {self.array.chunk_bytes:,}; write it again"
-                )
-            encoded = self._buffer(size)
-            if os.preadv(file, [encoded], offset) < size:
-                raise _ends_early(path, length, offset + size)
+            got = os.preadv(file.descriptor, [encoded], offset)
         except OSError as error:
-            raise StorageError(f"{path}: could not be read: {error.strerror}") from error
-        finally:
-            os.close(file)
-        self._undo(encoded, path)
+            raise StorageError(f"{file.path}: could not be read: {error.strerror}") from error
+        if got < size:
+            raise _ends_early(file.path, file.size, offset + size)
+        self._undo(encoded, file.path)
 
     def _buffer(self, size: int) -> memoryview:
         if not self.array.codecs and size == len(self._bytes):
@@ -139,19 +159,19 @@ class ChunkFiles:
             raise StorageError(f"{path}: blosc data is damaged; write it again") from error
 
 
-def _open(path: Path) -> tuple[int, int]:
-    """Returns a descriptor of a plain file and its size; links are not followed."""
+def _open(path: Path, position: tuple[int, ...]) -> _File:
+    """Opens a plain file; links are not followed."""
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError as error:
         raise StorageError(f"{path}: chunk is missing; write it again") from error
     except OSError as error:
         raise StorageError(f"{path}: could not be opened: {error.strerror}") from error
-    status = os.fstat(file)
+    status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
-        os.close(file)
+        os.close(descriptor)
         raise StorageError(f"{path}: is a folder, a link or a device; expected a chunk file")
-    return file, status.st_size
+    return _File(path=path, position=position, descriptor=descriptor, size=status.st_size)
 
 
 def _check_crc(data: memoryview, where: str) -> memoryview:

@@ -268,7 +268,8 @@ def _writing(folder: Path, files: Sequence[_File]) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(f"{folder}: could not be written: {error.strerror}") from error
+            where = error.filename or folder
+            raise StorageError(f"{where}: could not be written: {error.strerror}") from error
         there = [size for file in files if (size := size_of(folder / file.path)) is not None]
         mean = sum(there) // max(len(there), 1)
         rest = [file.size or mean for file in files if size_of(folder / file.path) is None]

@@ -18,7 +18,7 @@ from zapeval.recordings.stores import Store, first_sentence
 _BLOSC = {
     "name": "blosc",
     # The fastest codec to decode of those that shrink float32 noise at all (see bench/).
-    "configuration": {"cname": "lz4", "clevel": 5, "shuffle": "bitshuffle", "blocksize": 0},
+    "configuration": {"cname": "lz4", "clevel": 5, "shuffle": "bitshuffle", "blocksize": 16384},
 }
 
 

@@ -24,25 +24,31 @@ PREDICTION_SHIFT, TARGET_SHIFT = 7, 8
 
 ROWS = 9
 _SUMMED = 7
-_COLUMNS = 1024
+_COLUMNS = 4096
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
 _SIGNATURE = "(f4[:,:,::1],i8,i8,i8,f4[:,::1],i8[::1],i8,f8[:,::1],f8[:,::1])"
 
 
 @numba.njit(inline="always")
-def _terms(p, t, p_shift, t_shift):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _add(prediction, target, p_shift, t_shift, sums):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    """Returns the two errors of one value, and the seven sums with it."""
+    p = np.float64(prediction)
+    t = np.float64(target)
     error = p - t
-    dp = p - p_shift
-    dt = t - t_shift
-    return abs(error), error * error, dp, dt, dp * dp, dt * dt, dp * dt
+    a = abs(error)
+    s = error * error
+    p -= p_shift
+    t -= t_shift
+    absolute, squared, ps, ts, pps, tts, pts = sums
+    return a, s, (absolute + a, squared + s, ps + p, ts + t, pps + p * p, tts + t * t, pts + p * t)
 
 
 @numba.njit(_SIGNATURE, nogil=True, fastmath=_FAST, cache=True)
 def accumulate(block, step, rows, columns, targets, target_rows, first, sums, errors):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
     """Adds one step of a block to the sums.
 
-    Four windows go through the registers together, so that the sums of a neuron are loaded and
-    stored once for four of its values; columns go in slices that stay in the first-level cache.
+    Eight windows go through together, so that the sums of a neuron are loaded and stored once for
+    eight of its values; columns go in slices whose sums stay in the second-level cache.
 
     Args:
         block: Predictions, float32 ``[>= rows, > step, >= columns]``, C order.
@@ -62,64 +68,81 @@ def accumulate(block, step, rows, columns, targets, target_rows, first, sums, er
         c = first + start
         for i in range(ROWS):
             part[i, :m] = sums[i, c : c + m]
-        fours = rows // 4 * 4
-        for r in range(0, fours, 4):
+        eights = rows // 8 * 8
+        for r in range(0, eights, 8):
+            # One-dimensional slices: the compiler only vectorises what it sees to be contiguous.
             p0 = block[r, step, start : start + m]
             p1 = block[r + 1, step, start : start + m]
             p2 = block[r + 2, step, start : start + m]
             p3 = block[r + 3, step, start : start + m]
+            p4 = block[r + 4, step, start : start + m]
+            p5 = block[r + 5, step, start : start + m]
+            p6 = block[r + 6, step, start : start + m]
+            p7 = block[r + 7, step, start : start + m]
             t0 = targets[target_rows[r], c : c + m]
             t1 = targets[target_rows[r + 1], c : c + m]
             t2 = targets[target_rows[r + 2], c : c + m]
             t3 = targets[target_rows[r + 3], c : c + m]
-            a0 = a1 = a2 = a3 = 0.0
-            s0 = s1 = s2 = s3 = 0.0
+            t4 = targets[target_rows[r + 4], c : c + m]
+            t5 = targets[target_rows[r + 5], c : c + m]
+            t6 = targets[target_rows[r + 6], c : c + m]
+            t7 = targets[target_rows[r + 7], c : c + m]
+            a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = 0.0
+            s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
             for j in range(m):
                 ps, ts = part[7, j], part[8, j]
-                ea, sa, pa, ta, ppa, tta, pta = _terms(np.float64(p0[j]), np.float64(t0[j]), ps, ts)
-                eb, sb, pb, tb, ppb, ttb, ptb = _terms(np.float64(p1[j]), np.float64(t1[j]), ps, ts)
-                ec, sc, pc, tc, ppc, ttc, ptc = _terms(np.float64(p2[j]), np.float64(t2[j]), ps, ts)
-                ed, sd, pd, td, ppd, ttd, ptd = _terms(np.float64(p3[j]), np.float64(t3[j]), ps, ts)
-                a0 += ea
-                a1 += eb
-                a2 += ec
-                a3 += ed
-                s0 += sa
-                s1 += sb
-                s2 += sc
-                s3 += sd
-                part[0, j] += (ea + eb) + (ec + ed)
-                part[1, j] += (sa + sb) + (sc + sd)
-                part[2, j] += (pa + pb) + (pc + pd)
-                part[3, j] += (ta + tb) + (tc + td)
-                part[4, j] += (ppa + ppb) + (ppc + ppd)
-                part[5, j] += (tta + ttb) + (ttc + ttd)
-                part[6, j] += (pta + ptb) + (ptc + ptd)
-            errors[0, r] += a0
-            errors[0, r + 1] += a1
-            errors[0, r + 2] += a2
-            errors[0, r + 3] += a3
-            errors[1, r] += s0
-            errors[1, r + 1] += s1
-            errors[1, r + 2] += s2
-            errors[1, r + 3] += s3
-        for r in range(fours, rows):
+                z = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+                b0, q0, z = _add(p0[j], t0[j], ps, ts, z)
+                b1, q1, z = _add(p1[j], t1[j], ps, ts, z)
+                b2, q2, z = _add(p2[j], t2[j], ps, ts, z)
+                b3, q3, z = _add(p3[j], t3[j], ps, ts, z)
+                b4, q4, z = _add(p4[j], t4[j], ps, ts, z)
+                b5, q5, z = _add(p5[j], t5[j], ps, ts, z)
+                b6, q6, z = _add(p6[j], t6[j], ps, ts, z)
+                b7, q7, z = _add(p7[j], t7[j], ps, ts, z)
+                part[0, j] += z[0]
+                part[1, j] += z[1]
+                part[2, j] += z[2]
+                part[3, j] += z[3]
+                part[4, j] += z[4]
+                part[5, j] += z[5]
+                part[6, j] += z[6]
+                a0 += b0
+                a1 += b1
+                a2 += b2
+                a3 += b3
+                a4 += b4
+                a5 += b5
+                a6 += b6
+                a7 += b7
+                s0 += q0
+                s1 += q1
+                s2 += q2
+                s3 += q3
+                s4 += q4
+                s5 += q5
+                s6 += q6
+                s7 += q7
+            for i, total in enumerate((a0, a1, a2, a3, a4, a5, a6, a7)):
+                errors[0, r + i] += total
+            for i, total in enumerate((s0, s1, s2, s3, s4, s5, s6, s7)):
+                errors[1, r + i] += total
+        for r in range(eights, rows):
             p0 = block[r, step, start : start + m]
             t0 = targets[target_rows[r], c : c + m]
             a0 = s0 = 0.0
             for j in range(m):
-                ea, sa, pa, ta, ppa, tta, pta = _terms(
-                    np.float64(p0[j]), np.float64(t0[j]), part[7, j], part[8, j]
-                )
-                a0 += ea
-                s0 += sa
-                part[0, j] += ea
-                part[1, j] += sa
-                part[2, j] += pa
-                part[3, j] += ta
-                part[4, j] += ppa
-                part[5, j] += tta
-                part[6, j] += pta
+                z = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+                b0, q0, z = _add(p0[j], t0[j], part[7, j], part[8, j], z)
+                a0 += b0
+                s0 += q0
+                part[0, j] += z[0]
+                part[1, j] += z[1]
+                part[2, j] += z[2]
+                part[3, j] += z[3]
+                part[4, j] += z[4]
+                part[5, j] += z[5]
+                part[6, j] += z[6]
             errors[0, r] += a0
             errors[1, r] += s0
         for i in range(_SUMMED):

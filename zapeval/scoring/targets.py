@@ -6,7 +6,7 @@ array ``[windows, horizon, neurons]`` never exists.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import blake3
 import numpy as np
@@ -24,16 +24,18 @@ class Targets:
         rows: Activity, float32 ``[frames, neurons]``, in df/f.
         first_frame: The frame of row 0.
         digest: BLAKE3 of the rows as little-endian float32, in hex.
+        finite: Whether every value of the rows is a finite number.
     """
 
     rows: np.ndarray
     first_frame: int
     digest: str
+    finite: bool
 
     def of_neurons(self, kept: np.ndarray) -> Targets:
         """Returns the targets of some neurons (indices ``int64 [kept]``) in their order."""
         rows = np.ascontiguousarray(self.rows[:, kept])
-        return Targets(rows=rows, first_frame=self.first_frame, digest=self.digest)
+        return replace(self, rows=rows)
 
 
 def load_targets(benchmark: Benchmark, series: Series, activity: Array) -> Targets:
@@ -53,7 +55,13 @@ def load_targets(benchmark: Benchmark, series: Series, activity: Array) -> Targe
         raise InvalidInput(f"{activity.uri}: holds {activity.dtype}, expected real numbers")
     rows = np.ascontiguousarray(activity.read((start, stop)), dtype="<f4")
     digest = blake3.blake3(rows.data.cast("B"), max_threads=blake3.blake3.AUTO)
-    return Targets(rows=rows, first_frame=start, digest=digest.hexdigest())
+    return Targets(
+        rows=rows,
+        first_frame=start,
+        digest=digest.hexdigest(),
+        # A sum of finite float32 values in float64 is finite, so one pass without a mask decides.
+        finite=bool(np.isfinite(rows.sum(dtype=np.float64))),
+    )
 
 
 def check_finite(targets: Targets, kept: np.ndarray | None, where: str) -> None:
@@ -62,8 +70,7 @@ def check_finite(targets: Targets, kept: np.ndarray | None, where: str) -> None:
     Raises:
         InvalidInput: One is not; the message names the first.
     """
-    # A sum of finite float32 values in float64 is finite, so one pass without a mask decides.
-    if np.isfinite(targets.rows.sum(dtype=np.float64)):
+    if targets.finite:
         return
     bad = ~np.isfinite(targets.rows if kept is None else targets.rows[:, kept])
     if not bad.any():

@@ -1,0 +1,55 @@
+# Every target works in a plain clone on a machine that has only Python 3.11 or newer and make.
+
+PYTHON ?= python3
+BIN := .venv/bin
+BENCH := $(sort $(wildcard bench/*.py))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test bench constraints clean gone
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/installed-demo ## forecast, score, rank and draw the embedded benchmark, into demo/
+	$(BIN)/zapeval demo --out demo
+
+test: .venv/installed-test ## lint, formatting, types, then every test, the slow ones too
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+bench: .venv/installed-test ## run the programs that measure performance
+	@set -e; for program in $(BENCH); do echo "$$program"; $(BIN)/python "$$program"; done
+
+constraints: ## resolve constraints.txt anew, on the oldest Python that is supported
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+	  { echo 'make: $(PYTHON) is not Python 3.11; name it: make constraints PYTHON=...' >&2; exit 1; }
+	rm -rf build/constraints
+	$(PYTHON) -m venv build/constraints
+	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,figures]'
+	{ echo '# What make installs: zapeval with its extras dev and figures, to the exact version.'; \
+	  echo '# Written by "make constraints" on Python 3.11; do not edit by hand.'; \
+	  build/constraints/bin/python -m pip freeze --exclude zapeval | LC_ALL=C sort -f; \
+	} > build/constraints.txt
+	mv build/constraints.txt constraints.txt
+	rm -rf build/constraints
+
+clean: ## remove everything that the other targets made
+	rm -rf .venv build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name .git -prune -o -type d -name __pycache__ -exec rm -rf {} +
+
+# A stamp is worth nothing where the Python that it was made with is gone.
+GONE := $(shell test -x $(BIN)/python || echo gone)
+
+.venv/installed-demo: EXTRAS := figures
+.venv/installed-test: EXTRAS := dev,figures
+.venv/installed-%: pyproject.toml constraints.txt $(GONE)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'make: $(PYTHON) is no Python 3.11 or newer; name one: make PYTHON=python3.12' >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@

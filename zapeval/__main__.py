@@ -1,0 +1,5 @@
+"""Runs the command line: ``python -m zapeval``."""
+
+from zapeval.cli.app import main
+
+main()

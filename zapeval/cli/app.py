@@ -1,0 +1,57 @@
+"""The program ``zapeval``: its commands, and what an error becomes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from zapeval.cli import benchmarks, check, data, demo, forecast, forecasters, score
+from zapeval.cli.console import note
+from zapeval.errors import ZapevalError
+
+app = typer.Typer(
+    name="zapeval",
+    help="Evaluate forecasts of whole-brain neural activity.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("demo")(demo.demo)
+app.add_typer(benchmarks.app, name="benchmarks")
+app.add_typer(data.app, name="data")
+app.add_typer(forecasters.app, name="forecasters")
+app.command("forecast")(forecast.forecast)
+app.command("check")(check.check)
+app.command("score")(score.score)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("zapeval"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Evaluate forecasts of whole-brain neural activity."""
+    del version
+
+
+def main() -> None:
+    """Runs the program; exit 0 ok, 2 usage, 3 invalid input, 4 not found, 5 refused."""
+    try:
+        app()
+    except ZapevalError as error:
+        note(f"error: {error}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        note("interrupted; repeat the command to go on")
+        sys.exit(130)

@@ -1,0 +1,93 @@
+"""The console: what commands print, and how progress is shown."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+
+_LINE_SECONDS = 10.0
+
+
+def say(text: str = "") -> None:
+    """Prints a line to standard output."""
+    typer.echo(text)
+
+
+def note(text: str) -> None:
+    """Prints a line to standard error, where it can't disturb what a program reads."""
+    typer.echo(text, err=True)
+
+
+def is_terminal() -> bool:
+    """Tells whether standard output is a terminal."""
+    return sys.stdout.isatty()
+
+
+@contextmanager
+def progress(what: str, total: int, unit: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Gives a function that is told how much more is done, and shows it on standard error.
+
+    Args:
+        what: What is being done.
+        total: How much there is to do.
+        unit: ``bytes`` or the plural of what is counted.
+        quiet: Whether to show nothing.
+    """
+    if quiet:
+        yield lambda done: None
+    elif sys.stderr.isatty():
+        with _bar(what, total, unit) as advance:
+            yield advance
+    else:
+        yield _lines(what, total, unit)
+
+
+@contextmanager
+def _bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+    from rich import progress as bars
+    from rich.console import Console
+
+    amount = (
+        (bars.DownloadColumn(), bars.TransferSpeedColumn())
+        if unit == "bytes"
+        else (bars.MofNCompleteColumn(), bars.TextColumn(unit))
+    )
+    columns = (bars.TextColumn("{task.description}"), bars.BarColumn(), *amount)
+    with bars.Progress(
+        *columns, bars.TimeRemainingColumn(), console=Console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.update(task, advance=done)
+
+
+def _lines(what: str, total: int, unit: str) -> Callable[[int], None]:
+    """Returns what prints a line now and then, for logs."""
+    begun = shown = time.monotonic()
+    sum_ = 0
+
+    def advance(done: int) -> None:
+        nonlocal sum_, shown
+        sum_ += done
+        now = time.monotonic()
+        if now - shown >= _LINE_SECONDS:
+            shown = now
+            note(f"{what}: {amount(sum_, unit)} of {amount(total, unit)}, {now - begun:.0f} s")
+
+    return advance
+
+
+def amount(count: float, unit: str) -> str:
+    """Returns a number with its unit: ``14.3 GB`` or ``12 windows``."""
+    if unit != "bytes":
+        return f"{count:,.0f} {unit}"
+    for size, name in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= size:
+            return f"{count / size:.3g} {name}"
+    return f"{count:.0f} B"

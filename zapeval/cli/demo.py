@@ -1,0 +1,73 @@
+"""``zapeval demo``: the whole round on the embedded benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zapeval.cli.console import Quiet, is_terminal, note, progress, say
+
+if TYPE_CHECKING:
+    from zapeval.cli.selection import Selection
+    from zapeval.scoring.scorecard import Scorecard
+
+BENCHMARK = "zapbench-mini"
+FORECASTERS = ("persistence", "mean")
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where to leave what it makes.")
+    ] = Path("demo"),
+    quiet: Quiet = False,
+) -> None:
+    """Forecast, score, rank and draw: every step once, on the embedded benchmark."""
+    from zapeval.cli.selection import select
+    from zapeval.reports import tables
+    from zapeval.reports.figures import error_by_step
+
+    if not quiet:
+        note(f"{BENCHMARK}: generating the brain where it is not there yet")
+    cards = []
+    chosen = select(BENCHMARK, 1, None)
+    for context in chosen.benchmark.context_lengths:
+        chosen = select(BENCHMARK, context, None)
+        cards += [_round(name, chosen, out, quiet) for name in FORECASTERS]
+    drawn = error_by_step(cards, out / "figures", frame_seconds=chosen.benchmark.frame_seconds)
+    if quiet:
+        return
+    if is_terminal():
+        from rich.console import Console
+
+        Console().print(tables.ranking_table(cards, chosen.benchmark.summary_steps))
+    else:
+        say(tables.plain_ranking(cards, chosen.benchmark.summary_steps))
+    say(f"predictions  {out / 'predictions'}")
+    say(f"scorecards   {out / 'scorecards'}")
+    for path in drawn:
+        say(f"figure       {path}")
+
+
+def _round(name: str, chosen: Selection, out: Path, quiet: bool) -> Scorecard:
+    """Forecasts with one forecaster, scores, and returns the scorecard."""
+    from zapeval.cli.forecasters import make_forecaster
+    from zapeval.cli.score import run_score, save
+    from zapeval.forecasting.forecast import forecast
+    from zapeval.forecasting.predictions import open_predictions
+
+    store = out / "predictions" / f"{name}-c{chosen.context}.zarr"
+    if not store.exists():
+        label = f"{name}, C={chosen.context}"
+        with progress(label, chosen.benchmark.windows, "windows", quiet=quiet) as advance:
+            forecast(
+                make_forecaster(name),
+                chosen.benchmark,
+                chosen.recordings,
+                store,
+                context=chosen.context,
+                progress=advance,
+            )
+    card, tally = run_score(open_predictions(str(store)), chosen, quiet=quiet)
+    return save(card, tally, out / "scorecards" / f"{name}-c{chosen.context}.json")

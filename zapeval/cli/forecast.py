@@ -1,0 +1,53 @@
+"""``zapeval forecast``: a forecaster's predictions for a benchmark."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zapeval.cli.console import Quiet, note, progress
+from zapeval.cli.selection import ContextLength, Data, select
+
+
+class StoredType(StrEnum):
+    """Type of stored values."""
+
+    float32 = "float32"
+    float16 = "float16"
+
+
+def forecast(
+    forecaster: Annotated[str, typer.Argument(metavar="NAME|FILE.py:Class")],
+    benchmark: Annotated[
+        str,
+        typer.Option("--benchmark", "-b", metavar="ID|FILE.toml", help="What to forecast."),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="PREDICTIONS.zarr", help="Store to write.")],
+    context: ContextLength = None,
+    data: Data = None,
+    dtype: Annotated[
+        StoredType, typer.Option(help="Stored type; float16 halves the size.")
+    ] = StoredType.float32,
+    quiet: Quiet = False,
+) -> None:
+    """Forecast a benchmark and write the predictions; repeat an interrupted run to go on."""
+    from zapeval.cli.forecasters import make_forecaster
+    from zapeval.forecasting.forecast import forecast as run
+
+    made = make_forecaster(forecaster)
+    chosen = select(benchmark, context, data)
+    with progress(made.name, chosen.benchmark.windows, "windows", quiet=quiet) as advance:
+        run(
+            made,
+            chosen.benchmark,
+            chosen.recordings,
+            out,
+            context=chosen.context,
+            dtype=dtype.value,
+            progress=advance,
+        )
+    if not quiet:
+        note(f"{out}: {chosen.benchmark.windows:,} windows of {chosen.benchmark.label} written")

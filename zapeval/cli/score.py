@@ -1,0 +1,171 @@
+"""``zapeval score``: the scorecard of saved predictions."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zapeval.cli.console import Quiet, amount, is_terminal, note, progress, say
+from zapeval.cli.selection import BenchmarkName, ContextLength, Data, select_for
+from zapeval.errors import UsageError
+
+if TYPE_CHECKING:
+    from zapeval.benchmarks.benchmark import Benchmark
+    from zapeval.cli.selection import Selection
+    from zapeval.forecasting.predictions import Predictions
+    from zapeval.scoring.scorecard import Scorecard
+    from zapeval.scoring.tally import Tally
+
+
+class MissingMode(StrEnum):
+    """What a neuron without predictions costs."""
+
+    strict = "strict"
+    official = "official"
+
+
+Json = Annotated[
+    str | None,
+    typer.Option(
+        "--json", metavar="FILE|-", help="Write the scorecard and, beside it, sums a window."
+    ),
+]
+
+
+def score(
+    predictions: Annotated[str, typer.Argument(metavar="PREDICTIONS.zarr")],
+    benchmark: BenchmarkName = None,
+    context: ContextLength = None,
+    data: Data = None,
+    json: Json = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write every score.")
+    ] = None,
+    maps: Annotated[
+        Path | None, typer.Option("--maps", metavar="OUT.zarr", help="Write each neuron's scores.")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", metavar="DIR", help="Draw error against step.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Threads; default: one a CPU.")
+    ] = None,
+    missing: Annotated[
+        MissingMode, typer.Option(help="Neurons without predictions: left out, or zero error.")
+    ] = MissingMode.strict,
+    quiet: Quiet = False,
+) -> None:
+    """Score predictions: MAE, MSE and correlation for every series and step, and the summary."""
+    opened, chosen = select_for(predictions, benchmark, context, data)
+    begun = time.monotonic()
+    with ExitStack() as stack:
+        folder = None
+        if maps is not None:
+            from zapeval.recordings.writer import beside
+
+            folder = stack.enter_context(beside(maps))
+        card, tally = run_score(
+            opened, chosen, missing=missing, maps=folder, workers=workers, quiet=quiet
+        )
+    total = sum(array_bytes(opened).values())
+    seconds = time.monotonic() - begun
+    if json not in (None, "-"):
+        card = save(card, tally, Path(str(json)))
+    if csv is not None:
+        _write(csv, card.to_csv())
+    if figures is not None:
+        from zapeval.reports.figures import error_by_step
+
+        error_by_step([card], figures, frame_seconds=chosen.benchmark.frame_seconds)
+    if json == "-":
+        say(card.to_json().rstrip())
+        note("window sums are not kept with --json -; give a file for later comparisons")
+    elif not quiet:
+        show(card, chosen.benchmark)
+        speed = amount(total / max(seconds, 1e-9), "bytes")
+        note(f"{amount(total, 'bytes')} in {seconds:.1f} s, {speed}/s")
+
+
+def save(card: Scorecard, tally: Tally, path: Path) -> Scorecard:
+    """Writes ``A.json`` and ``A.windows.npz``; returns the card that names its sums."""
+    from zapeval.scoring.scorecard import write_scorecard
+    from zapeval.scoring.tally import write_window_sums
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sums = path.with_suffix(".windows.npz")
+    digest = write_window_sums(tally, sums)
+    return write_scorecard(card, path, {"file": sums.name, "digest": digest})
+
+
+def show(card: Scorecard, benchmark: Benchmark) -> None:
+    """Prints the table of a scorecard, plain where standard output is no terminal."""
+    from zapeval.reports import tables
+
+    for text in card.notes:
+        note(f"note: {text}")
+    if is_terminal():
+        from rich.console import Console
+
+        Console().print(tables.scorecard_table(card, benchmark.summary_steps))
+    else:
+        say(tables.plain_lines(card, benchmark.summary_steps))
+
+
+def array_bytes(predictions: Predictions) -> dict[str, int]:
+    """Returns the size of each array before compression, in bytes."""
+    import math
+
+    return {
+        name: math.prod(array.shape) * array.dtype.itemsize
+        for name, array in predictions.arrays.items()
+    }
+
+
+def run_score(
+    predictions: Predictions,
+    chosen: Selection,
+    *,
+    missing: MissingMode = MissingMode.strict,
+    maps: Path | None = None,
+    workers: int | None = None,
+    quiet: bool = False,
+) -> tuple[Scorecard, Tally]:
+    """Scores opened predictions on threads, with a progress bar."""
+    import os
+
+    from zapeval.recordings.stores import open_store
+    from zapeval.scoring.score import score as run
+
+    total = sum(array_bytes(predictions).values())
+    with (
+        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+        progress("scoring", total, "bytes", quiet=quiet) as advance,
+    ):
+        try:
+            return run(
+                predictions,
+                chosen.benchmark,
+                chosen.recordings,
+                context=chosen.context,
+                missing=missing.value,
+                maps=None if maps is None else open_store(maps),
+                run=pool.map,
+                progress=advance,
+            )
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _write(path: Path, text: str) -> None:
+    if path.suffix not in (".csv", ".txt", ""):
+        raise UsageError(f"{path}: expected a name that ends in .csv")
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
