@@ -81,8 +81,8 @@ class ForecasterContract:
 
     def test_forecasts_a_window_alone_as_in_a_batch(self) -> None:
         """A window's forecast hangs on its own context, not on the windows beside it."""
+        together = self.make().forecast(self.contexts())
         contexts = self.contexts()
-        together = self.make().forecast(contexts)
         for window in range(self.windows):
             alone = Contexts(
                 activity=contexts.activity[window : window + 1].copy(),

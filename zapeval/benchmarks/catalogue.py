@@ -19,12 +19,12 @@ def find_recipe(name: str) -> Recipe:
         from zapeval.benchmarks.own import read_own
 
         return read_own(name)
-    identifier, _, version = name.partition("@")
+    identifier, at, version = name.partition("@")
     found = find(BENCHMARKS, identifier)
     recipe = found() if isinstance(found, type) else found
     if not isinstance(recipe, Recipe):
         raise BrokenPlugin(f"{identifier}: is a {type(recipe).__name__}, expected a Recipe")
-    if version and version != str(recipe.version):
+    if at and version != str(recipe.version):
         raise NotFound(f"benchmark {name!r}: known version: {identifier}@{recipe.version}")
     return recipe
 

@@ -11,6 +11,8 @@ from zapeval.cli import benchmarks, check, data, demo, forecast, forecasters, sc
 from zapeval.cli.console import note
 from zapeval.errors import ZapevalError
 
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
+
 app = typer.Typer(
     name="zapeval",
     help="Evaluate forecasts of whole-brain neural activity.",
@@ -46,12 +48,16 @@ def _options(
 
 
 def main() -> None:
-    """Runs the program; exit 0 ok, 2 usage, 3 invalid input, 4 not found, 5 refused."""
+    """Runs the program; exit 0 ok, 2 usage, 3 invalid input, 4 not found, 5 refused.
+
+    Ctrl-C ends it with 130.
+    """
     try:
         app()
     except ZapevalError as error:
         note(f"error: {error}")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        note("interrupted; repeat the command to go on")
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            note("interrupted; repeat the command to go on")
+        raise

@@ -8,19 +8,27 @@ import typer
 
 from zapeval.cli.console import say
 from zapeval.cli.selection import Data
+from zapeval.errors import BrokenPlugin
 
 app = typer.Typer(help="List and show benchmarks.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_() -> None:
-    """List the registered benchmarks."""
-    from zapeval.benchmarks.catalogue import known_recipes
+    """List the registered benchmarks; a broken plugin is listed with its error."""
+    from zapeval.benchmarks.catalogue import find_recipe
+    from zapeval.registry import BENCHMARKS, plugins
 
-    recipes = known_recipes()
-    width = max(len(f"{recipe.id}@{recipe.version}") for recipe in recipes)
-    for recipe in recipes:
-        say(f"{f'{recipe.id}@{recipe.version}':<{width}}  {recipe.title}")
+    found: dict[str, str] = {}
+    for name in plugins(BENCHMARKS):
+        try:
+            recipe = find_recipe(name)
+            found[f"{recipe.id}@{recipe.version}"] = recipe.title
+        except BrokenPlugin as error:
+            found[name] = f"broken: {error}"
+    width = max(map(len, found), default=0)
+    for label, title in found.items():
+        say(f"{label:<{width}}  {title}")
 
 
 @app.command()

@@ -16,13 +16,20 @@ _LINE_SECONDS = 10.0
 
 
 def say(text: str = "") -> None:
-    """Prints a line to standard output."""
-    typer.echo(text)
+    """Prints lines to standard output."""
+    typer.echo(_plain(text))
 
 
 def note(text: str) -> None:
-    """Prints a line to standard error, where it can't disturb what a program reads."""
-    typer.echo(text, err=True)
+    """Prints lines to standard error, where they can't disturb what a program reads."""
+    typer.echo(_plain(text), err=True)
+
+
+def _plain(text: str) -> str:
+    """Returns text without what could steer a terminal: names and messages come from files."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(mark if mark == "\n" or mark.isprintable() else "\ufffd" for mark in text)
 
 
 def is_terminal() -> bool:

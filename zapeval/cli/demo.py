@@ -43,7 +43,7 @@ def demo(
 
         Console().print(tables.ranking_table(cards, chosen.benchmark.summary_steps))
     else:
-        say(tables.plain_ranking(cards, chosen.benchmark.summary_steps))
+        say(tables.ranking_lines(cards, chosen.benchmark.summary_steps))
     say(f"predictions  {out / 'predictions'}")
     say(f"scorecards   {out / 'scorecards'}")
     for path in drawn:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from zapeval.cli.console import Quiet, note, progress
+from zapeval.cli.outputs import check_output
 from zapeval.cli.selection import ContextLength, Data, select
 
 
@@ -37,6 +38,7 @@ def forecast(
     from zapeval.cli.forecasters import make_forecaster
     from zapeval.forecasting.forecast import forecast as run
 
+    check_output(out, "new")
     made = make_forecaster(forecaster)
     chosen = select(benchmark, context, data)
     with progress(made.name, chosen.benchmark.windows, "windows", quiet=quiet) as advance:

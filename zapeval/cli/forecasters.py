@@ -21,7 +21,7 @@ def list_() -> None:
     from zapeval.registry import FORECASTERS, plugins
 
     found = plugins(FORECASTERS)
-    width = max(len(name) for name in found)
+    width = max(map(len, found), default=0)
     for name, plugin in found.items():
         try:
             about = _about(plugin.load())
@@ -53,9 +53,12 @@ def make_forecaster(name: str) -> Forecaster:
     if not (isinstance(found, type) and issubclass(found, Forecaster)):
         raise BrokenPlugin(f"{name}: is {found!r}, expected a subclass of zapeval.Forecaster")
     try:
-        return found()
+        made = found()
     except Exception as error:
-        raise BrokenPlugin(f"{name}: could not be made: {error}") from error
+        raise BrokenPlugin(f"{name}: could not be made: {type(error).__name__}: {error}") from error
+    if not isinstance(getattr(made, "name", None), str) or not made.name.strip():
+        raise BrokenPlugin(f"{name}: has no name; give the class an attribute name")
+    return made
 
 
 def _about(forecaster: type) -> str:

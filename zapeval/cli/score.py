@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zapeval.cli.console import Quiet, amount, is_terminal, note, progress, say
+from zapeval.cli.outputs import check_output
 from zapeval.cli.selection import BenchmarkName, ContextLength, Data, select_for
 from zapeval.errors import UsageError
 
@@ -62,45 +63,46 @@ def score(
     quiet: Quiet = False,
 ) -> None:
     """Score predictions: MAE, MSE and correlation for every series and step, and the summary."""
+    from zapeval.recordings.writer import beside, files_into
+
+    file = None if json in (None, "-") else Path(str(json))
+    _check_outputs(file, csv, maps, figures)
     opened, chosen = select_for(predictions, benchmark, context, data)
     begun = time.monotonic()
-    with ExitStack() as stack:
-        folder = None
-        if maps is not None:
-            from zapeval.recordings.writer import beside
-
-            folder = stack.enter_context(beside(maps))
+    with beside(maps) if maps is not None else nullcontext() as made:
         card, tally = run_score(
-            opened, chosen, missing=missing, maps=folder, workers=workers, quiet=quiet
+            opened, chosen, missing=missing, maps=made, workers=workers, quiet=quiet
         )
     total = sum(array_bytes(opened).values())
     seconds = time.monotonic() - begun
-    if json not in (None, "-"):
-        card = save(card, tally, Path(str(json)))
-    if csv is not None:
-        _write(csv, card.to_csv())
-    if figures is not None:
-        from zapeval.reports.figures import error_by_step
-
-        error_by_step([card], figures, frame_seconds=chosen.benchmark.frame_seconds)
+    # Shown before it is written: a full disk must not cost what has been computed.
     if json == "-":
         say(card.to_json().rstrip())
-        note("window sums are not kept with --json -; give a file for later comparisons")
+        if not quiet:
+            note("window sums are not kept with --json -; give a file for later comparisons")
     elif not quiet:
         show(card, chosen.benchmark)
         speed = amount(total / max(seconds, 1e-9), "bytes")
         note(f"{amount(total, 'bytes')} in {seconds:.1f} s, {speed}/s")
+    if file is not None:
+        card = save(card, tally, file)
+    if csv is not None:
+        with files_into(csv.parent) as folder:
+            (folder / csv.name).write_text(card.to_csv(), encoding="utf-8")
+    if figures is not None:
+        _draw(card, chosen.benchmark, figures)
 
 
 def save(card: Scorecard, tally: Tally, path: Path) -> Scorecard:
     """Writes ``A.json`` and ``A.windows.npz``; returns the card that names its sums."""
+    from zapeval.recordings.writer import files_into
     from zapeval.scoring.scorecard import write_scorecard
     from zapeval.scoring.tally import write_window_sums
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sums = path.with_suffix(".windows.npz")
-    digest = write_window_sums(tally, sums)
-    return write_scorecard(card, path, {"file": sums.name, "digest": digest})
+    sums = path.with_suffix(".windows.npz").name
+    with files_into(path.parent) as folder:
+        digest = write_window_sums(tally, folder / sums)
+        return write_scorecard(card, folder / path.name, {"file": sums, "digest": digest})
 
 
 def show(card: Scorecard, benchmark: Benchmark) -> None:
@@ -163,9 +165,28 @@ def run_score(
             raise
 
 
-def _write(path: Path, text: str) -> None:
-    if path.suffix not in (".csv", ".txt", ""):
-        raise UsageError(f"{path}: expected a name that ends in .csv")
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+def _check_outputs(
+    json: Path | None, csv: Path | None, maps: Path | None, figures: Path | None
+) -> None:
+    if csv is not None and csv.suffix not in (".csv", ".txt", ""):
+        raise UsageError(f"{csv}: expected a name that ends in .csv")
+    for path in (json, csv):
+        if path is not None:
+            check_output(path, "file")
+    if maps is not None:
+        check_output(maps, "new")
+    if figures is not None:
+        check_output(figures, "folder")
+
+
+def _draw(card: Scorecard, benchmark: Benchmark, folder: Path) -> None:
+    from zapeval.recordings.writer import files_into
+    from zapeval.reports.figures import error_by_step
+
+    with files_into(folder) as partial:
+        error_by_step(
+            [card],
+            partial,
+            frame_seconds=benchmark.frame_seconds,
+            benchmark_steps=benchmark.summary_steps,
+        )

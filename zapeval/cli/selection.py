@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zapeval.errors import UsageError
+from zapeval.errors import InvalidInput, NotFound, UsageError
 
 if TYPE_CHECKING:
     from zapeval.benchmarks.benchmark import Benchmark
@@ -60,20 +60,38 @@ def select_for(
 
     Raises:
         UsageError: Neither the manifest nor an option names the benchmark.
+        InvalidInput: The manifest is wrong, or has a context length that is not allowed.
         NotFound: There are no such predictions, or no such benchmark.
     """
     from zapeval.forecasting.predictions import open_predictions
 
     predictions = open_predictions(uri)
-    manifest = predictions.manifest
-    if name is None and manifest is None:
+    said = predictions.manifest
+    if name is None and said is None:
         raise UsageError(f"{uri}: has no manifest; name the benchmark with -b, e.g. -b zapbench")
-    if name is None and manifest is not None:
-        name = manifest.benchmark.id
-    if context is None and manifest is not None:
-        context = manifest.context
-    selection = select(str(name), context, data)
+    if name is None and said is not None:
+        name = _registered(uri, said.benchmark.id)
+    try:
+        length = said.context if said is not None and context is None else context
+        selection = select(str(name), length, data)
+    except UsageError as error:
+        if context is None and said is not None:
+            raise InvalidInput(f"{uri}: manifest: {error}") from error
+        raise
     if not predictions.arrays and not predictions.broken:
         arrays = tuple(series.array for series in selection.benchmark.series)
         predictions = open_predictions(uri, arrays)
     return predictions, selection
+
+
+def _registered(uri: str, name: str) -> str:
+    """Returns the benchmark's name in a manifest, if it is registered."""
+    from zapeval.benchmarks.catalogue import find_recipe
+
+    try:
+        find_recipe(name)
+    except NotFound as error:
+        raise NotFound(
+            f"{uri}: manifest: {error}; where a TOML file defines it, give the file with -b"
+        ) from error
+    return name

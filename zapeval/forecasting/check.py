@@ -18,7 +18,7 @@ from zapeval.errors import InvalidInput
 from zapeval.forecasting.coverage import uncovered
 from zapeval.forecasting.predictions import Predictions
 from zapeval.recordings.arrays import ZarrArray
-from zapeval.recordings.recording import Recordings
+from zapeval.recordings.recording import Recording, Recordings
 
 ROW_LIMIT = 1 << 30
 """Largest row of chunks (all neurons of a chunk's windows and steps) in bytes; one is in memory."""
@@ -61,8 +61,9 @@ def check(
     for series in benchmark.series:
         array = predictions.arrays.get(series.array)
         if array is not None:
-            neurons = recordings[series.recording].neurons
-            findings += _check_array(array, benchmark, series, neurons)
+            recording = recordings[series.recording]
+            findings += _check_array(array, benchmark, series, recording.neurons)
+            findings += _check_kind(array, predictions, recording)
     return tuple(findings)
 
 
@@ -108,7 +109,10 @@ def _check_names(predictions: Predictions, benchmark: Benchmark) -> Iterator[Fin
         if series.array in predictions.broken:
             yield _error(predictions.broken[series.array])
         elif series.array not in predictions.arrays:
-            yield _error(f"{predictions.uri}/{series.array}: is missing ({series.name})")
+            yield _error(
+                f"{predictions.uri}/{series.array}: is missing; expected the forecasts of "
+                f"{series.name}, {series.windows} windows"
+            )
     for name in sorted({*predictions.arrays, *predictions.broken} - set(known)):
         yield _error(
             f"{predictions.uri}/{name}: is not part of {benchmark.label}; "
@@ -129,6 +133,23 @@ def _check_array(
         yield _error(f"{array.uri}: is {array.dtype}, expected float32 or float16")
     if not shape_errors:
         yield from map(_error, uncovered(array))
+
+
+def _check_kind(
+    array: ZarrArray, predictions: Predictions, recording: Recording
+) -> Iterator[Finding]:
+    if len(array.shape) != 5:
+        return
+    if predictions.kind != "volume":
+        yield _error(
+            f"{array.uri}: holds volumes, but other arrays of the store hold traces; expected one "
+            "of the two throughout"
+        )
+    elif recording.segmentation is None:
+        yield _error(
+            f"{array.uri}: holds volumes, but {recording.uri} has no segmentation to make them "
+            "traces with; give a recording that has one with --data"
+        )
 
 
 def _check_shape(
@@ -154,7 +175,8 @@ def _check_shape(
                 f"{array.uri}: {got} {name}, expected {want} ({benchmark.label}, {series.name})"
             )
     steps = array.chunk[1] if benchmark.protocol == "horizon" else benchmark.horizon
-    row = array.chunk[0] * steps * math.prod(shape[2:]) * 4
+    wide = (-(-n // c) * c for n, c in zip(shape[2:], array.chunk[2:], strict=True))
+    row = array.chunk[0] * steps * math.prod(wide) * 4
     if row > ROW_LIMIT:
         yield _error(
             f"{array.uri}: chunks of {list(array.chunk)} make {row:,} bytes in memory at once, "

@@ -52,7 +52,7 @@ def _bad_local(array: ZarrArray, root: Path) -> Iterator[str]:
         fault = _folder_fault(root, key, folders) or _file_fault(path, exact)
         if fault:
             yield f"{path}: {fault}; write it again"
-        elif metadata.index_at and metadata.plain:
+        elif metadata.index_at:
             yield from _bad_shard(array, root, key)
 
 
@@ -62,7 +62,10 @@ def _folder_fault(root: Path, key: str, seen: dict[str, str]) -> str:
     for end in range(1, len(parts) + 1):
         folder = "/".join(parts[:end])
         if folder not in seen:
-            linked = (root / folder).is_symlink()
+            try:
+                linked = (root / folder).is_symlink()
+            except OSError:
+                linked = False  # what keeps it from being read is said of the chunk
             seen[folder] = f"lies behind {folder}, a symbolic link" if linked else ""
         if seen[folder]:
             return seen[folder]
@@ -75,9 +78,12 @@ def _file_fault(path: Path, exact: int | None) -> str:
         status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return "chunk is missing"
+    except OSError as error:
+        return f"could not be read: {error.strerror}"
     if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a link or device"
-        return f"is {kind}, expected a chunk file"
+        kinds = {stat.S_IFDIR: "folder", stat.S_IFLNK: "symbolic link"}
+        kind = kinds.get(stat.S_IFMT(status.st_mode), "pipe or device")
+        return f"is a {kind}, expected a chunk file"
     if exact is not None and status.st_size != exact:
         return f"has {status.st_size:,} bytes, expected {exact:,}"
     return "" if status.st_size else "is empty"

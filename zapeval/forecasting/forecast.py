@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -82,7 +83,8 @@ def forecast_windows(
     Raises:
         BrokenPlugin: It is not what the contract asks for.
     """
-    size = max(1, BATCH_BYTES // (context * recording.neurons * 4))
+    first, last = context_span(benchmark, series.origins[0], context)
+    size = max(1, BATCH_BYTES // ((last - first) * recording.neurons * 4))
     starts = range(windows[0], windows[1], size)
     return np.concatenate(
         [
@@ -126,23 +128,36 @@ def _batch(
 
 
 def manifest_of(forecaster: Forecaster, benchmark: Benchmark, context: int) -> Manifest:
-    """Returns what the predictions of a run say of themselves."""
+    """Returns what the predictions of a run say of themselves.
+
+    Raises:
+        BrokenPlugin: The forecaster has no name, or parameters that JSON does not hold.
+    """
     return Manifest(
         benchmark=BenchmarkPart(
             id=benchmark.id, version=benchmark.version, digest=benchmark.digest
         ),
         context=context,
-        forecaster=ForecasterPart(
-            name=forecaster.name,
-            version=forecaster.version,
-            parameters=dict(forecaster.parameters),
-        ),
+        forecaster=_said_of(forecaster),
         software={
             "zapeval": importlib.metadata.version("zapeval"),
             "python": platform.python_version(),
         },
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def _said_of(forecaster: Forecaster) -> ForecasterPart:
+    try:
+        parameters = json.loads(json.dumps(dict(forecaster.parameters), allow_nan=False))
+        return ForecasterPart(
+            name=forecaster.name, version=forecaster.version, parameters=parameters
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        who = getattr(forecaster, "name", type(forecaster).__name__)
+        raise BrokenPlugin(
+            f"{who}: its name, version and parameters go into the manifest as JSON: {error}"
+        ) from error
 
 
 def _contexts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reprlib import repr as short
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -11,6 +12,8 @@ from zapeval.recordings.grid import Grid
 
 SCHEMA = "zapeval.predictions/1"
 _Text = Annotated[str, Field(max_length=2000)]
+# A registered name and nothing else: a manifest must not lead to a file that is read or executed.
+_Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 _Axis = Annotated[int, Field(ge=0, le=1 << 20)]
 
 
@@ -21,7 +24,7 @@ class _Part(BaseModel):
 class BenchmarkPart(_Part):
     """Which benchmark the forecasts are for."""
 
-    id: _Text
+    id: _Id
     version: int
     digest: _Text
 
@@ -75,11 +78,14 @@ def read_manifest(attributes: dict[str, Any], where: str) -> Manifest | None:
     if "schema" not in attributes:
         return None
     if attributes["schema"] != SCHEMA:
-        got = str(attributes["schema"])[:60]
-        raise InvalidInput(f"{where}: manifest has schema {got!r}, expected {SCHEMA!r}")
+        got = short(attributes["schema"])
+        raise InvalidInput(f"{where}: manifest: schema is {got}, expected {SCHEMA!r}")
     try:
         return Manifest.model_validate(attributes)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise InvalidInput(f"{where}: manifest: {place}: {first['msg']}") from error
+        found = [
+            f"{where}: manifest: {'.'.join(map(str, one['loc']))}: {one['msg']}, "
+            f"got {short(one['input'])}"
+            for one in error.errors(include_url=False)
+        ]
+        raise InvalidInput("\n".join(found[:12]), found) from error

@@ -17,7 +17,7 @@ import blake3
 from zapeval.errors import NotFound, StorageError, ZapevalError
 from zapeval.forecasting.manifest import Manifest, read_manifest
 from zapeval.recordings.arrays import ZarrArray
-from zapeval.recordings.metadata import read_attributes
+from zapeval.recordings.metadata import read_group_attributes
 from zapeval.recordings.stores import Store, open_store
 
 
@@ -58,41 +58,47 @@ def open_predictions(uri: str, arrays: tuple[str, ...] = ()) -> Predictions:
 
     Raises:
         NotFound: There is no store.
-        InvalidInput: Its own metadata does not pass the gate.
+        InvalidInput: It is an array, or its own metadata does not pass the gate.
     """
     store = open_store(uri)
     if store.path is not None and not store.path.is_dir():
         raise NotFound(f"{uri}: is no folder; expected a predictions store (zarr group)")
-    manifest = read_manifest(read_attributes(store), uri)
+    manifest = read_manifest(read_group_attributes(store), uri)
     opened: dict[str, ZarrArray] = {}
-    broken: dict[str, str] = {}
-    for name in _names(store, arrays):
+    errors: dict[str, ZapevalError] = {}
+    listed = _names(store)
+    for name in arrays if listed is None else listed:
         try:
             opened[name] = ZarrArray(store.child(name))
         except ZapevalError as error:
-            broken[name] = str(error)
+            errors[name] = error
+    looked = store.path is None and (listed is not None or bool(arrays))
+    found = manifest or opened or not all(isinstance(e, NotFound) for e in errors.values())
+    if looked and not found:
+        raise NotFound(f"{uri}: holds no predictions: no manifest and no array that is looked for")
+    broken = {name: str(error) for name, error in errors.items()}
     return Predictions(store=store, manifest=manifest, arrays=opened, broken=broken)
 
 
 def predictions_digest(leaves: Iterable[tuple[str, int, str]]) -> str:
     """Returns the digest over contents: whatever the chunks, the codec or the zarr version.
 
-    The leaf of a (array, step) is the BLAKE3 of its values as little-endian float32, window by
-    window; the root is the BLAKE3 of one line ``array step leaf`` for each, in the order given.
+    The leaf of an array's step is defined in zapeval/scoring/leaves.py; the root is the BLAKE3 of
+    one line ``array step leaf`` for each, in the order given.
     """
     lines = "".join(f"{array} {step} {leaf}\n" for array, step, leaf in leaves)
     return "blake3:" + blake3.blake3(lines.encode()).hexdigest()
 
 
-def _names(store: Store, wanted: tuple[str, ...]) -> list[str]:
-    """Returns the names of the folders in a store, or the wanted ones where it can't be listed."""
+def _names(store: Store) -> list[str] | None:
+    """Returns the names of the folders in a store, or None where it can't be listed."""
     if store.path is not None:
         with os.scandir(store.path) as entries:
             return sorted(e.name for e in entries if not e.name.startswith(".") and _folder(e))
     try:
         keys = store.keys()
     except StorageError:
-        return list(wanted)
+        return None
     return sorted({key.split("/")[0] for key in keys if "/" in key})
 
 

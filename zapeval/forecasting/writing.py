@@ -7,7 +7,6 @@ and repeating the command goes on behind them.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,8 @@ import numpy as np
 from zapeval.benchmarks.benchmark import Benchmark, Series, Span
 from zapeval.errors import InvalidInput
 from zapeval.forecasting.manifest import Manifest
+from zapeval.recordings.arrays import ZarrArray
+from zapeval.recordings.metadata import read_group_attributes
 from zapeval.recordings.stores import Store, open_store
 from zapeval.recordings.writer import ArrayWriter, Layout, create_array, reopen_array, write_group
 
@@ -80,9 +81,17 @@ class PredictionsWriter:
         """Writes a block, float32 ``[windows, horizon, neurons]``, that todo gave.
 
         Raises:
+            InvalidInput: A value is too large for float16.
             StorageError: The disk is full; what was written before stays for a repeat.
         """
-        self._writers[series.array].write((start, 0, 0), values.astype(self._dtype, copy=False))
+        with np.errstate(over="ignore"):
+            stored = values.astype(self._dtype, copy=False)
+        if stored is not values and not np.isfinite(stored).all():
+            raise InvalidInput(
+                f"{self._path}/{series.array}: {np.abs(values).max():g} does not fit float16; "
+                "store float32"
+            )
+        self._writers[series.array].write((start, 0, 0), stored)
 
     def finish(self) -> None:
         """Makes the store appear under its name."""
@@ -93,18 +102,24 @@ class PredictionsWriter:
     def _array(
         self, store: Store, benchmark: Benchmark, series: Series, neurons: int
     ) -> ArrayWriter:
-        if (self._partial / series.array / "zarr.json").is_file():
-            return reopen_array(store)
         shape = (series.windows, benchmark.horizon, neurons)
+        if (self._partial / series.array / "zarr.json").is_file():
+            begun = ZarrArray(store)
+            if (begun.shape, begun.dtype.name) == (shape, self._dtype):
+                return reopen_array(store)
+            # Of another type, or from another recording: the manifest tells neither.
+            shutil.rmtree(self._partial / series.array)
         return create_array(store, shape, self._dtype, layout_of(benchmark, neurons))
 
 
 def _begin(partial: Path, manifest: Manifest) -> None:
     """Begins a run, or takes up the unfinished one of the same manifest."""
     attributes = manifest.to_attributes()
-    document = partial / "zarr.json"
-    if document.is_file():
-        begun = json.loads(document.read_text()).get("attributes", {})
+    if partial.exists():
+        try:
+            begun = read_group_attributes(open_store(partial))
+        except InvalidInput:
+            begun = {}
         if begun | {"created": ""} == attributes | {"created": ""}:
             return
         shutil.rmtree(partial)

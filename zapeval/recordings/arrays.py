@@ -46,7 +46,7 @@ class Array(ABC):
         """Returns the values in ``[start, stop)`` of each leading axis, the others whole.
 
         Raises:
-            UsageError: A range does not lie in the array.
+            InvalidInput: A range does not lie in the array.
             StorageError: A part of the array is missing or cannot be read.
         """
         whole = tuple((0, n) for n in self.shape)
@@ -93,12 +93,19 @@ class ZarrArray(Array):
             )
         )
 
+    def expect_chunk(self, index: tuple[int, ...]) -> None:
+        """Says that a chunk will be read soon, so that it may be read ahead from disk."""
+        if self._files is not None:
+            self._files.expect(index)
+
     def _read(self, spans: tuple[Span, ...]) -> np.ndarray:
         if self._files is None:
             return self._tensorstore_read(spans)
         out = np.empty([stop - start for start, stop in spans], self.dtype)
         for index in chunks_in(spans, self.chunk):
-            values = self._files.read(index)
+            start = index[0] * self.chunk[0]
+            wanted = (max(0, spans[0][0] - start), min(self.chunk[0], spans[0][1] - start))
+            values = self._files.read(index, wanted)
             to, of = [], []
             for i, c, (start, stop) in zip(index, self.chunk, spans, strict=True):
                 low, high = max(start, i * c), min(stop, (i + 1) * c)
@@ -139,7 +146,10 @@ class ZarrArray(Array):
         try:
             values: np.ndarray = self._tensorstore[region].read(order="C").result()
         except ValueError as error:
-            raise StorageError(f"{self.uri}: {list(spans)}: {first_sentence(error)}") from error
+            place = ", ".join(f"{start}:{stop}" for start, stop in spans)
+            raise StorageError(
+                f"{self.uri}[{place}]: could not be read: {first_sentence(error)}"
+            ) from error
         return values
 
 
@@ -153,8 +163,10 @@ class NpyArray(Array):
             self._values = np.load(uri, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError as error:
             raise NotFound(f"{uri}: does not exist") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise InvalidInput(f"{uri}: is no NumPy file of plain numbers: {error}") from error
+        if not isinstance(self._values, np.ndarray):
+            raise InvalidInput(f"{uri}: is an archive of NumPy files, expected a single one")
         self.shape = self.chunk = self._values.shape
         self.dtype = self._values.dtype
 
@@ -176,10 +188,10 @@ class Hdf5Array(Array):
             values = h5py.File(file, "r")[dataset]
         except KeyError as error:
             raise NotFound(f"{uri}: the file holds no {dataset}") from error
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             raise InvalidInput(f"{file}: is no HDF5 file: {error}") from error
-        if not isinstance(values, h5py.Dataset):
-            raise InvalidInput(f"{uri}: is a group, expected a dataset")
+        if not isinstance(values, h5py.Dataset) or values.shape is None:
+            raise InvalidInput(f"{uri}: is a group or empty, expected a dataset of numbers")
         self._values = values
         self.shape = values.shape
         self.dtype = values.dtype
@@ -188,7 +200,7 @@ class Hdf5Array(Array):
     def _read(self, spans: tuple[Span, ...]) -> np.ndarray:
         try:
             return np.asarray(self._values[tuple(slice(*span) for span in spans)])
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             raise StorageError(f"{self.uri}: could not be read: {error}") from error
 
 

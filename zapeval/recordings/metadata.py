@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from reprlib import repr as short
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
@@ -23,6 +24,9 @@ from zapeval.recordings.stores import Store
 DOCUMENT_LIMIT = 1 << 20
 """Largest metadata document in bytes; a real one has a few thousand."""
 
+NESTING_LIMIT = 64
+"""Most levels of a metadata document; a sharded array has 9."""
+
 ARRAY_LIMIT = 1 << 46
 """Largest array in bytes; the full-resolution zebrafish video has 6.2e12."""
 
@@ -32,8 +36,11 @@ CHUNK_LIMIT = 1 << 30
 COUNT_LIMIT = 1 << 24
 """Largest number of chunks of an array, and of inner chunks of a shard."""
 
-CODECS = ("blosc", "crc32c", "gzip", "zlib", "zstd")
-"""Allowed bytes-to-bytes codecs; arrays-to-bytes are ``bytes`` and one level of shards."""
+COMPRESSORS = {2: ("blosc", "gzip", "zlib", "zstd"), 3: ("blosc", "gzip", "zstd")}
+"""Allowed compressors by zarr format: at most one, behind it (format 3) at most one ``crc32c``.
+
+Arrays become bytes through ``bytes``, optionally ``transpose`` before it, and one level of shards.
+"""
 
 _DTYPES = {
     name: np.dtype(name)
@@ -59,7 +66,7 @@ class ArrayMetadata:
         shard: Shape of one stored object (a chunk file).
         chunk: Shape of the smallest piece that decodes alone; equals shard where not sharded.
         codecs: Names of the bytes-to-bytes codecs of a chunk, in encoding order.
-        c_order: Whether a chunk's values lie in C order.
+        order: Axes of a chunk as its values lie, slowest first; ``(0, 1, ..)`` is C order.
         index_at: Where the index of a shard lies, "start" or "end"; "" where not sharded.
         index_checked: Whether the index of a shard ends in its CRC32C.
         key_prefix: What chunk keys begin with ("c" in the default v3 encoding).
@@ -73,7 +80,7 @@ class ArrayMetadata:
     shard: tuple[int, ...]
     chunk: tuple[int, ...]
     codecs: tuple[str, ...]
-    c_order: bool
+    order: tuple[int, ...]
     index_at: str
     index_checked: bool
     key_prefix: str
@@ -92,8 +99,8 @@ class ArrayMetadata:
 
     @property
     def plain(self) -> bool:
-        """Whether chunks can be read without a storage library: C order, blosc and CRC32C only."""
-        return self.c_order and set(self.codecs) <= {"blosc", "crc32c"}
+        """Whether chunks can be read without a storage library: blosc and CRC32C only."""
+        return set(self.codecs) <= {"blosc", "crc32c"}
 
     def key(self, index: Sequence[int]) -> str:
         """Returns the key of the stored object at a grid index."""
@@ -125,13 +132,16 @@ def read_array_metadata(store: Store) -> ArrayMetadata:
     raise NotFound(f"{store}: holds no zarr array (neither zarr.json nor .zarray)")
 
 
-def read_attributes(store: Store) -> dict[str, Any]:
-    """Returns the attributes of a group or array; empty where there are none.
+def read_group_attributes(store: Store) -> dict[str, Any]:
+    """Returns the attributes of a group, or of a bare folder; empty where there are none.
 
     Raises:
-        InvalidInput: The document is not valid JSON within the size limit.
+        InvalidInput: It is an array, or the document is not valid JSON within the limits.
     """
     document = read_document(store, "zarr.json")
+    lone = store.read(".zarray", DOCUMENT_LIMIT) if document is None else None
+    if lone is not None or (document or {}).get("node_type") == "array":
+        raise InvalidInput(f"{store}: is a zarr array, expected the group or folder that holds it")
     if document is None:
         return read_document(store, ".zattrs") or {}
     attributes = document.get("attributes", {})
@@ -151,15 +161,42 @@ def read_document(store: Store, key: str) -> dict[str, Any] | None:
         return None
     try:
         document = json.loads(
-            data.decode(), object_pairs_hook=_unique_names, parse_constant=_no_constant
+            data.decode(),
+            object_pairs_hook=_unique_names,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_whole,
         )
     except RecursionError as error:
-        raise InvalidInput(f"{store}/{key}: is nested too deep") from error
+        raise _too_deep(store, key) from error
     except ValueError as error:
         raise InvalidInput(f"{store}/{key}: is not valid JSON: {error}") from error
     if not isinstance(document, dict):
-        raise InvalidInput(f"{store}/{key}: expected a JSON object")
+        raise InvalidInput(
+            f"{store}/{key}: is a JSON {type(document).__name__}, expected an object"
+        )
+    if _levels(document) > NESTING_LIMIT:
+        raise _too_deep(store, key)
     return document
+
+
+def _levels(document: object) -> int:
+    """Returns how deep the lists and objects of a document lie in each other."""
+    levels, layer = 0, [document]
+    while layer:
+        levels += 1
+        layer = [child for node in layer for child in _children(node)]
+    return levels
+
+
+def _children(node: object) -> Iterable[object]:
+    if isinstance(node, dict):
+        return node.values()
+    return node if isinstance(node, list) else ()
+
+
+def _too_deep(store: Store, key: str) -> InvalidInput:
+    return InvalidInput(f"{store}/{key}: is nested deeper than {NESTING_LIMIT} levels")
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -171,6 +208,19 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is no JSON value")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text:.40} is beyond the range of a number")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > 100:
+        raise ValueError(f"a number of {len(text):,} digits")
+    return int(text)
 
 
 class _Edge(BaseModel):
@@ -229,8 +279,12 @@ def _parse(model: type[_Model], value: object, where: str) -> _Model:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"])
-        got = repr(first["input"])[:60]
-        raise InvalidInput(f"{where}: {place}: {first['msg']}, got {got}") from error
+        says = first["msg"]
+        if first["type"] == "model_type":
+            says = "expected an object"
+        elif first.get("ctx", {}).get("max_length") == 0:
+            says = "expected none"
+        raise InvalidInput(f"{where}: {place}: {says}, got {short(first['input'])}") from error
 
 
 def _v3(store: Store, document: dict[str, Any]) -> ArrayMetadata:
@@ -240,19 +294,14 @@ def _v3(store: Store, document: dict[str, Any]) -> ArrayMetadata:
     codecs, index_at, index_checked = array.codecs, "", False
     if codecs[-1].name == "sharding_indexed" and len(codecs) == 1:
         sharding = _parse(_Sharding, codecs[0].configuration, f"{where}: sharding_indexed")
-        chunk, codecs, index_at = (
-            tuple(sharding.chunk_shape),
-            sharding.codecs,
-            (sharding.index_location),
-        )
-        index_names, c_order = _codec_names(sharding.index_codecs, where)
-        if not set(index_names) <= {"crc32c"} or not c_order:
-            raise InvalidInput(f"{where}: index_codecs: expected bytes, then crc32c at most")
-        index_checked = bool(index_names)
-    names, c_order = _codec_names(codecs, where)
+        chunk, codecs = tuple(sharding.chunk_shape), sharding.codecs
+        index_at = sharding.index_location
+        index_checked = _index_checked(sharding.index_codecs, where)
+    order, names = _codecs(codecs, len(chunk), where)
     prefix, separator = _key_encoding(array.chunk_key_encoding, where)
     if array.data_type not in _DTYPES:
-        raise InvalidInput(f"{where}: data_type {array.data_type!r} is not one of {list(_DTYPES)}")
+        known = ", ".join(_DTYPES)
+        raise InvalidInput(f"{where}: data_type {array.data_type!r:.60} is not one of {known}")
     return ArrayMetadata(
         zarr_format=3,
         shape=tuple(array.shape),
@@ -260,7 +309,7 @@ def _v3(store: Store, document: dict[str, Any]) -> ArrayMetadata:
         shard=shard,
         chunk=chunk,
         codecs=names,
-        c_order=c_order,
+        order=order,
         index_at=index_at,
         index_checked=index_checked,
         key_prefix=prefix,
@@ -269,22 +318,59 @@ def _v3(store: Store, document: dict[str, Any]) -> ArrayMetadata:
     )
 
 
-def _codec_names(codecs: Sequence[_Named], where: str) -> tuple[tuple[str, ...], bool]:
-    """Returns the bytes-to-bytes codecs and whether values lie in C order."""
-    rest, c_order = list(codecs), True
+def _codecs(
+    codecs: Sequence[_Named], rank: int, where: str
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Returns the order of a chunk's axes and its bytes-to-bytes codecs."""
+    rest, order = list(codecs), list(range(rank))
     if rest[0].name == "transpose":
-        order = rest.pop(0).configuration.get("order")
-        if not isinstance(order, list) or set(order) != set(range(len(order))):
-            raise InvalidInput(f"{where}: codecs: transpose: order is {order!r:.60}")
-        c_order = order == list(range(len(order)))
-    if not rest or rest[0].name != "bytes":
-        name = rest[0].name if rest else "nothing"
-        raise InvalidInput(f"{where}: codecs: expected the codec bytes, got {name!r:.60}")
-    if rest[0].configuration.get("endian", "little") != "little":
-        raise InvalidInput(f"{where}: codecs: bytes: is big-endian, expected little-endian")
+        order = rest.pop(0).configuration.get("order", "missing")
+        whole = isinstance(order, list) and all(type(axis) is int for axis in order)
+        if not whole or sorted(order) != list(range(rank)):
+            raise InvalidInput(
+                f"{where}: codecs: transpose: order is {short(order)}, expected the {rank} axes "
+                "from 0, each once"
+            )
+    _check_bytes(rest, where)
     names = tuple(codec.name for codec in rest[1:])
-    _allow(names, where)
-    return names, c_order
+    _check_chain(names, 3, where)
+    return tuple(order), names
+
+
+def _index_checked(codecs: Sequence[_Named], where: str) -> bool:
+    """Returns whether the index of a shard, of plain numbers, ends in its CRC32C."""
+    _check_bytes(codecs, f"{where}: index_codecs")
+    names = [codec.name for codec in codecs[1:]]
+    if names not in ([], ["crc32c"]):
+        raise InvalidInput(
+            f"{where}: index_codecs: got {names[0]!r:.60} after bytes, expected crc32c or nothing"
+        )
+    return bool(names)
+
+
+def _check_bytes(codecs: Sequence[_Named], where: str) -> None:
+    name = codecs[0].name if codecs else "nothing"
+    if name == "sharding_indexed":
+        raise InvalidInput(f"{where}: codecs: shards lie in shards; expected one level of them")
+    if name != "bytes":
+        raise InvalidInput(f"{where}: codecs: expected the codec bytes, got {name!r:.60}")
+    if codecs[0].configuration.get("endian", "little") != "little":
+        raise InvalidInput(f"{where}: codecs: bytes: is big-endian, expected little-endian")
+
+
+def _check_chain(names: Sequence[str], zarr_format: Literal[2, 3], where: str) -> None:
+    # A checksum of what is stored, and one compressor whose claims can be checked under it.
+    known = (*COMPRESSORS[zarr_format], *(["crc32c"] if zarr_format == 3 else []))
+    for name in names:
+        if name not in known:
+            raise InvalidInput(
+                f"{where}: codec {name!r:.60} is not allowed; expected one of {', '.join(known)}"
+            )
+    if len(names) > 1 and (names[0] == "crc32c" or names[1:] != ("crc32c",)):
+        raise InvalidInput(
+            f"{where}: codecs {', '.join(names)} follow each other; expected one compressor at "
+            "most, then crc32c at most"
+        )
 
 
 def _key_encoding(encoding: _Named, where: str) -> tuple[str, str]:
@@ -301,8 +387,9 @@ def _key_encoding(encoding: _Named, where: str) -> tuple[str, str]:
 def _v2(store: Store, document: dict[str, Any]) -> ArrayMetadata:
     where = f"{store}/.zarray"
     array = _parse(_V2, document, where)
-    names = () if array.compressor is None else (str(array.compressor.get("id")),)
-    _allow(names, where)
+    names = () if array.compressor is None else (_compressor_id(array.compressor, where),)
+    _check_chain(names, 2, where)
+    axes = tuple(range(len(array.chunks)))
     return ArrayMetadata(
         zarr_format=2,
         shape=tuple(array.shape),
@@ -310,7 +397,7 @@ def _v2(store: Store, document: dict[str, Any]) -> ArrayMetadata:
         shard=tuple(array.chunks),
         chunk=tuple(array.chunks),
         codecs=names,
-        c_order=array.order == "C",
+        order=axes if array.order == "C" else axes[::-1],
         index_at="",
         index_checked=False,
         key_prefix="",
@@ -324,16 +411,15 @@ def _v2_dtype(text: str, where: str) -> np.dtype[Any]:
     if text.startswith(">"):
         raise InvalidInput(f"{where}: dtype {text!r:.20} is big-endian, expected little-endian")
     if text not in known:
-        raise InvalidInput(f"{where}: dtype {text!r:.40} is not one of {list(known)}")
+        raise InvalidInput(f"{where}: dtype {text!r:.40} is not one of {', '.join(known)}")
     return known[text]
 
 
-def _allow(names: Sequence[str], where: str) -> None:
-    for name in names:
-        if name not in CODECS:
-            raise InvalidInput(
-                f"{where}: codec {name!r:.60} is not allowed; expected one of {', '.join(CODECS)}"
-            )
+def _compressor_id(compressor: dict[str, Any], where: str) -> str:
+    name = compressor.get("id")
+    if not isinstance(name, str):
+        raise InvalidInput(f"{where}: compressor: id is {short(name)}, expected a name")
+    return name
 
 
 def _checked(store: Store, array: ArrayMetadata) -> ArrayMetadata:

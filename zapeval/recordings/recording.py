@@ -17,7 +17,7 @@ import numpy as np
 
 from zapeval.errors import InvalidInput, NotFound
 from zapeval.recordings.arrays import Array, Transposed, open_array
-from zapeval.recordings.metadata import DOCUMENT_LIMIT
+from zapeval.recordings.metadata import DOCUMENT_LIMIT, read_document
 from zapeval.recordings.stores import Store, open_store
 
 TRACES, STIMULUS, SEGMENTATION, VIDEO = "traces", "stimuli_features", "segmentation", "video"
@@ -71,11 +71,14 @@ class Recording:
 
         Raises:
             NotFound: It does not exist.
-            InvalidInput: It is not two-dimensional.
+            InvalidInput: It is not two-dimensional, or empty.
         """
         array = open_array(self.activity_uri)
         if len(array.shape) != 2:
-            raise InvalidInput(f"{array.uri}: has shape {array.shape}, expected [frames, neurons]")
+            shape = list(array.shape)
+            raise InvalidInput(f"{array.uri}: has shape {shape}, expected [frames, neurons]")
+        if 0 in array.shape:
+            raise InvalidInput(f"{array.uri}: is empty: it has shape {list(array.shape)}")
         return Transposed(array) if self.neurons_first else array
 
     @property
@@ -167,8 +170,8 @@ def _is_array(uri: str) -> bool:
         raise NotFound(f"{uri}: does not exist")
     if store.read(".zarray", DOCUMENT_LIMIT) is not None:
         return True
-    document = store.read("zarr.json", DOCUMENT_LIMIT)
-    return document is not None and b'"array"' in document
+    document = read_document(store, "zarr.json")
+    return document is not None and document.get("node_type") == "array"
 
 
 def _neuron_table(data: bytes, where: str, neurons: int) -> NeuronTable:

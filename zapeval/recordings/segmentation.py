@@ -75,7 +75,7 @@ def open_segmentation(
         zip(grid.offset, grid.stride, shape, array.shape, strict=True)
     ):
         last = o + s * (n - 1)
-        if o < 0 or s < 1 or last >= size:
+        if n < 1 or o < 0 or s < 1 or last >= size:
             raise InvalidInput(
                 f"{array.uri}: a volume of {n} voxels at offset {o}, stride {s} needs voxel {last} "
                 f"of axis {axis}, which has {size}; mend the manifest's grid"

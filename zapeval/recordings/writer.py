@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,11 +99,13 @@ def write_group(store: Store, attributes: dict[str, Any]) -> None:
     document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
     data = json.dumps(document, indent=1, allow_nan=False).encode()
     if store.path is not None:
-        try:
-            store.path.mkdir(parents=True, exist_ok=True)
-            (store.path / "zarr.json").write_bytes(data)
-        except OSError as error:
-            raise StorageError(f"{store.uri}: could not be written: {error.strerror}") from error
+        partial = store.path / ".zarr.json.part"
+        with _space(store.path, store.path):
+            try:
+                partial.write_bytes(data)
+                partial.replace(store.path / "zarr.json")
+            finally:
+                partial.unlink(missing_ok=True)
         return
     import tensorstore as ts
 
@@ -128,18 +133,61 @@ def beside(path: Path) -> Iterator[Path]:
 
     Raises:
         InvalidInput: path exists.
+        StorageError: It could not be written.
     """
-    if path.exists():
+    if os.path.lexists(path):
         raise InvalidInput(f"{path}: exists; remove it or choose another name")
     partial = path.with_name(f".{path.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(parents=True)
-        yield partial
-        partial.rename(path)
-    except BaseException:
+    with _space(path, path.parent):
         shutil.rmtree(partial, ignore_errors=True)
-        raise
+        try:
+            partial.mkdir()
+            yield partial
+            partial.rename(path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def files_into(folder: Path) -> Iterator[Path]:
+    """Gives a folder to write files in, which move into folder when the block ends well.
+
+    Files of the same names are replaced. Where it ends in an error, folder is as it was.
+
+    Raises:
+        StorageError: They could not be written.
+    """
+    with _space(folder, folder):
+        partial = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=folder))
+        try:
+            yield partial
+            files = sorted(partial.iterdir())
+            taken = [file.name for file in files if (folder / file.name).is_dir()]
+            if taken:
+                raise StorageError(f"{folder / taken[0]}: is a folder, expected a file")
+            for file in files:
+                file.replace(folder / file.name)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _space(path: Path, folder: Path) -> Iterator[None]:
+    """Makes a folder, removes it again after an error, and says what went wrong with path."""
+    made: list[Path] = []
+    try:
+        made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException as error:
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
+        if not isinstance(error, OSError):
+            raise
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _disk_full(str(path)) from error
+        raise StorageError(f"{path}: could not be written: {error.strerror}") from error
 
 
 def _metadata(shape: tuple[int, ...], dtype: np.dtype[Any], layout: Layout) -> dict[str, Any]:
@@ -164,5 +212,9 @@ def _metadata(shape: tuple[int, ...], dtype: np.dtype[Any], layout: Layout) -> d
 def _storage_error(uri: str, error: Exception) -> StorageError:
     sentence = first_sentence(error)
     if "No space left" in sentence or "RESOURCE_EXHAUSTED" in sentence:
-        return StorageError(f"{uri}: the disk is full; free some space and repeat the command")
+        return _disk_full(uri)
     return StorageError(f"{uri}: could not be written: {sentence}")
+
+
+def _disk_full(uri: str) -> StorageError:
+    return StorageError(f"{uri}: the disk is full; free some space and repeat the command")

@@ -17,14 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PANELS = 16
-"""Most series, or groups, that get a panel each."""
-
-ROWS = 40
-"""Most series that get a row each in a dot plot; of more, each group gets one."""
-
-WIDTH = 7.2
-"""Width in inches: two columns of a journal."""
+PANELS = 16  # most series, or groups, that get a panel each
+ROWS = 40  # most series that get a row of dots each; of more, each group gets one
+WIDTH = 7.2  # inches: two columns of a journal
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, told apart by colour-blind eyes; their yellow is too pale for paper."""
@@ -118,12 +113,12 @@ def figures_of(
         tables.require_one_task(cards)
         lines = _lines(cards, metric)
         steps = sorted({step for _, step in lines[0].scores})
-        some = marked or [max(1, steps[-1] // part) for part in (steps[-1], 8, 4, 2, 1)]
+        some = marked or [steps[-1] // part for part in (steps[-1], 8, 4, 2, 1)]
         ticks = sorted(set(some) & set(steps))
         panels = _panels(lines, cards[0], dots=len(steps) == 1)
         names = {"mae": f"MAE ({unit})", "mse": f"MSE (({unit})²)", "correlation": "Pearson's r"}
-        labels = [f"steps ahead ({seconds:.3g} s each)" if seconds else "steps ahead"]
-        labels.append(names.get(metric, metric))
+        each = f" ({seconds:.3g} s each)" if seconds else ""
+        labels = (f"steps ahead{each}", names.get(metric, metric))
         if len(steps) == 1:
             return {name: _dots(rows, steps, labels[1]) for name, rows in panels.items()}
         return {name: _multiples(of, steps, ticks, labels) for name, of in panels.items()}
@@ -187,14 +182,13 @@ def _panels(lines: Sequence[_Line], card: Scorecard, *, dots: bool) -> dict[str,
         groups.append(panel(f"average of {group}", [f"average:{group}"], members, False))
     names = [line.name for line in trained]
     average = panel(f"average of {len(names)} series", ["average"], names, False)
+    rows = [*each, *groups, average, *apart] if few else [*groups, average, *joined]
     if dots:
-        return {
-            "by_series": [*(each if few else []), *groups, average, *(apart if few else joined)]
-        }
+        return {"by_series": rows}
     if few:
         return {"by_step": [*each, *apart], "average": [average, *joined]}
-    looks = {"colour": COLOURS[0], "marker": MARKERS[0], "dashes": DASHES[0]}
-    own = [(line.label, replace(line, label="average", **looks)) for line in lines]
+    # One look for every average: here a panel's title names the forecaster.
+    own = [(line.label, replace(lines[0], scores=line.scores, label="average")) for line in lines]
     spread = [_Panel(title=name, curves=[(x, ["average"])], faint=names) for name, x in own]
     some = {"by_group": groups} if 1 < len(groups) <= PANELS else {}
     return {"spread": spread, "average": [average, *joined], **some}
@@ -221,8 +215,8 @@ def _multiples(
     count = len(panels)
     columns = count if count <= 3 else 2 if count == 4 else 3 if count in (5, 6, 9) else 4
     rows = math.ceil(count / columns)
-    size = (WIDTH, 1.5 * rows + (1.2 if rows == 1 else 0.8))
-    figure = Figure(figsize=size, layout="constrained")
+    height = 1.5 * rows + (1.2 if rows == 1 else 0.8)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=_alike(panels, steps), squeeze=False)
     legend: dict[str, Any] = {}
     for index, axes in enumerate(grid.flat):
@@ -246,22 +240,21 @@ def _alike(panels: Sequence[_Panel], steps: Sequence[int]) -> bool:
 
 def _draw(axes: Axes, panel: _Panel, steps: Sequence[int], ticks: Sequence[int]) -> dict[str, Any]:
     """Draws a panel and returns what its legend holds: handles by label."""
-    legend, undefined = {}, True
+    legend: dict[str, Any] = {}
     for name in panel.faint:
         values, alpha = _values(panel.curves[0][0], [name], steps), 0.3 + 3 / len(panel.faint)
         axes.plot(steps, values, color="0.7", alpha=min(1.0, alpha), linewidth=0.5)
         legend["each series"] = axes.plot([], color="0.7", linewidth=0.5)[0]
     for line, series in panel.curves:
-        values, ends = _values(line, series, steps), _ends(line, series, steps)
-        undefined &= all(map(math.isnan, values))
+        values = _values(line, series, steps)
         look = {"color": line.colour, "linestyle": line.dashes, "marker": line.marker}
         look["mfc"] = line.colour if line.dashes == DASHES[0] else "white"
         at = [steps.index(step) for step in ticks]
         legend[line.label] = axes.plot(steps, values, markevery=at, **look)[0]
-        if ends:
+        if ends := _ends(line, series, steps):
             low, high = zip(*ends, strict=True)
             axes.fill_between(steps, low, high, alpha=0.15, linewidth=0, color=line.colour)
-    if undefined:
+    if all(math.isnan(y) for drawn in legend.values() for y in drawn.get_ydata()):
         axes.text(0.5, 0.5, "undefined", transform=axes.transAxes, ha="center", color="0.4")
     axes.set_title(panel.title, style="italic" if panel.held_out else "normal")
     axes.set_facecolor("0.96" if panel.held_out else "white")
@@ -285,12 +278,11 @@ def _dots(rows: Sequence[_Panel], steps: Sequence[int], label: str) -> Figure:
             faint = [_values(line, [name], steps)[0] for name in row.faint]
             # Offsets by the golden ratio are even, and the same in every run.
             ys = [y + 0.6 / lanes * (0.618 * k % 1 - 0.5) for k in range(len(faint))]
-            axes.plot(faint, ys, ".", color=line.colour, alpha=0.4, markersize=2.5, mew=0)
+            axes.plot(faint, ys, ".", color=line.colour, alpha=0.5, markersize=3, mew=0)
             for low, high in _ends(line, series, steps):
                 axes.hlines(y, low, high, color=line.colour, linewidth=0.8)
-            look: dict[str, Any] = {"color": line.colour, "ms": 4.5, "mec": "white", "mew": 0.4}
             mean = _values(line, series, steps)
-            legend[line.label] = axes.plot(mean, [y], line.marker, **look)[0]
+            legend[line.label] = axes.plot(mean, [y], line.marker, color=line.colour, ms=4.5)[0]
     axes.set_yticks(range(len(rows)), [row.title for row in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
@@ -300,8 +292,8 @@ def _dots(rows: Sequence[_Panel], steps: Sequence[int], label: str) -> Figure:
 
 
 def _key(figure: Figure, legend: dict[str, Any]) -> None:
-    """Puts the legend above; the space keeps labels that begin with an underscore."""
+    """Puts the legend above; the space keeps a label that matplotlib 3.9 hides for its "_"."""
     labels = [f" {label}" for label in legend]
-    columns = max(1, min(len(labels), 110 // (8 + max(map(len, labels)))))
-    place: Any = "outside upper center"
-    figure.legend(list(legend.values()), labels, loc=place, ncols=columns)
+    rows = math.ceil(len(labels) / max(1, 120 // (8 + max(map(len, labels)))))
+    columns = math.ceil(len(labels) / rows)
+    figure.legend(list(legend.values()), labels, loc="outside upper center", ncols=columns)

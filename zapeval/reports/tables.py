@@ -152,14 +152,12 @@ def require_one_task(cards: Sequence[Scorecard]) -> None:
     Raises:
         UsageError: There are none, or they are not of one benchmark and the same target frames.
     """
-    if not cards:
-        raise UsageError("scorecards: got none, expected at least one")
     for what in ("benchmark", "data"):
         digests = sorted({str(getattr(card, what)["digest"]) for card in cards})
-        if len(digests) > 1:
+        if len(digests) != 1:
+            got = _listed([_short(digest) for digest in digests]) or "no scorecard"
             raise UsageError(
-                f"scorecards: have {len(digests)} {what} digests, expected one: "
-                f"{_listed([_short(digest) for digest in digests])}; report them apart"
+                f"scorecards: expected one {what} digest, got {got}; report them apart"
             )
 
 

@@ -1,8 +1,9 @@
-"""Blocks: predictions of one series read in rows of chunks, some windows at a time."""
+"""Blocks: predictions of one series, read chunk by chunk."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,19 +11,25 @@ import numpy as np
 from zapeval.benchmarks.benchmark import Span
 from zapeval.recordings.arrays import ZarrArray, chunks_in
 
+_AHEAD = 8
+
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """Part of a block, as it comes out of one chunk.
+    """What of some steps comes out of one chunk.
 
     Attributes:
-        step: Its first step, counted from the block's first.
+        window: Its first window.
+        windows: How many windows of values count.
+        step: Its first step, counted from the task's first.
         steps: How many steps of values count.
-        first: Its first column.
-        columns: How many columns of values count (or the extent of the remaining axes).
+        first: Its first column (or first index of each remaining axis).
+        columns: How many columns of values count.
         values: float32 ``[>= windows, >= steps, >= columns]``; overwritten by the next piece.
     """
 
+    window: int
+    windows: int
     step: int
     steps: int
     first: tuple[int, ...]
@@ -32,36 +39,65 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Blocks:
-    """The blocks of an array ``[windows, steps, ..]`` at some steps.
+    """The chunks of an array ``[windows, steps, ..]`` at some steps.
 
     Attributes:
         array: The predictions.
-        steps: Indices ``[start, stop)`` into its second axis, whole chunks or the axis' end.
+        steps: Indices ``[start, stop)`` into its second axis, whole chunks or up to its end.
     """
 
     array: ZarrArray
     steps: Span
 
     def windows(self) -> Iterator[Span]:
-        """Yields the windows of each block, in order."""
-        count, size = self.array.shape[0], self.array.chunk[0]
-        for start in range(0, count, size):
-            yield start, min(start + size, count)
+        """Yields the windows of each row of chunks, in order."""
+        return _parts(self.array.shape[0], self.array.chunk[0])
 
-    def pieces(self, windows: Span) -> Iterator[Piece]:
-        """Yields the pieces of a block: steps before columns.
+    def columns(self) -> Iterator[Span]:
+        """Yields the columns of each column of chunks, in order."""
+        return _parts(self.array.shape[2], self.array.chunk[2])
+
+    def pieces(self, columns: Span) -> Iterator[Piece]:
+        """Yields the pieces of some columns: windows before steps.
+
+        So the sums of a few neurons stay in the processor's cache over all windows, and the targets
+        of a window, which are those of the next window one step earlier, over the task's steps.
 
         Raises:
             StorageError: A chunk is missing or cannot be read.
         """
+        spans = ((windows, self.steps, columns) for windows in self.windows())
+        yield from self._pieces(i for span in spans for i in chunks_in(span, self.array.chunk))
+
+    def whole(self, windows: Span) -> np.ndarray:
+        """Returns all that is forecast for some windows, float32 ``[windows, steps, ..]``.
+
+        Raises:
+            StorageError: A chunk is missing or cannot be read.
+        """
+        rest = self.array.shape[2:]
+        shape = (windows[1] - windows[0], self.steps[1] - self.steps[0], *rest)
+        block = np.empty(shape, np.float32)
+        spans = (windows, self.steps, *((0, n) for n in rest))
+        for piece in self._pieces(chunks_in(spans, self.array.chunk)):
+            columns = zip(piece.first, piece.columns, strict=True)
+            to = tuple(slice(first, first + count) for first, count in columns)
+            of = tuple(slice(0, count) for count in piece.columns)
+            steps = slice(piece.step, piece.step + piece.steps)
+            values = piece.values[(slice(0, piece.windows), slice(0, piece.steps), *of)]
+            block[(slice(None), steps, *to)] = values
+        return block
+
+    def _pieces(self, indices: Iterable[tuple[int, ...]]) -> Iterator[Piece]:
         array = self.array
-        rest = tuple((0, n) for n in array.shape[2:])
-        for index in chunks_in((windows, self.steps, *rest), array.chunk):
+        for index in _expecting(array, iter(indices)):
             start = tuple(i * c for i, c in zip(index, array.chunk, strict=True))
             extent = tuple(
                 min(c, n - s) for c, n, s in zip(array.chunk, array.shape, start, strict=True)
             )
             yield Piece(
+                window=start[0],
+                windows=extent[0],
                 step=start[1] - self.steps[0],
                 steps=extent[1],
                 first=start[2:],
@@ -69,27 +105,21 @@ class Blocks:
                 values=_as_float32(array.read_chunk(index)),
             )
 
-    def empty(self, windows: Span) -> np.ndarray:
-        """Returns room for a block, float32 ``[windows, steps, ..]``."""
-        shape = (windows[1] - windows[0], self.steps[1] - self.steps[0], *self.array.shape[2:])
-        return np.empty(shape, np.float32)
 
-    def whole(self, windows: Span) -> np.ndarray:
-        """Returns a block put together, float32 ``[windows, steps, ..]``."""
-        block = self.empty(windows)
-        for piece in self.pieces(windows):
-            place(block, piece)
-        return block
+def _parts(count: int, size: int) -> Iterator[Span]:
+    for start in range(0, count, size):
+        yield start, min(start + size, count)
 
 
-def place(block: np.ndarray, piece: Piece) -> None:
-    """Copies a piece to where it lies in its block."""
-    columns = tuple(slice(f, f + c) for f, c in zip(piece.first, piece.columns, strict=True))
-    of = tuple(slice(0, c) for c in piece.columns)
-    steps = slice(piece.step, piece.step + piece.steps)
-    block[(slice(None), steps, *columns)] = piece.values[
-        (slice(0, len(block)), slice(0, piece.steps), *of)
-    ]
+def _expecting(array: ZarrArray, indices: Iterator[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
+    """Yields the indices, and says of each a few before that it will be read."""
+    ahead: deque[tuple[int, ...]] = deque()
+    for index in indices:
+        array.expect_chunk(index)
+        ahead.append(index)
+        if len(ahead) > _AHEAD:
+            yield ahead.popleft()
+    yield from ahead
 
 
 def _as_float32(values: np.ndarray) -> np.ndarray:

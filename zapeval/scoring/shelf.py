@@ -11,30 +11,41 @@ _ROOM = 2
 _T = TypeVar("_T")
 
 
+class _Slot:
+    """A value that is made once."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.value: Any = None
+        self.made = False
+
+
 class Shelf:
     """Keeps values by (run, name); makes each once, however many threads ask.
 
-    Tasks come series by series, so room for two is enough: the series that ends and the one that
-    begins.
+    Tasks come two series side by side, so room for two is enough.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str], Any] = OrderedDict()
+        self._slots: OrderedDict[tuple[str, str], _Slot] = OrderedDict()
 
     def get(self, key: tuple[str, str], make: Callable[[], _T]) -> _T:
         """Returns the value of a key, made now where it is not kept."""
         with self._lock:
-            if key not in self._kept:
-                self._kept[key] = make()
-                while len(self._kept) > _ROOM:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(key)
-            value: _T = self._kept[key]
-            return value
+            slot = self._slots.setdefault(key, _Slot())
+            self._slots.move_to_end(key)
+            while len(self._slots) > _ROOM:
+                self._slots.popitem(last=False)
+        with slot.lock:
+            if not slot.made:
+                slot.value = make()
+                slot.made = True
+        value: _T = slot.value
+        return value
 
     def clear(self, run: str) -> None:
         """Lets go of everything of a run."""
         with self._lock:
-            for key in [key for key in self._kept if key[0] == run]:
-                del self._kept[key]
+            for key in [key for key in self._slots if key[0] == run]:
+                del self._slots[key]

@@ -1,15 +1,21 @@
-"""Sums: what one task adds up, a cell for each step (or one for all pooled positions)."""
+"""Sums: what one task adds up, a cell for each step (or one for all pooled positions).
+
+Neurons come in parts, each over all windows: the sums of a part stay in the processor's cache, and
+its correlations are finished before the next part begins.
+"""
 
 from __future__ import annotations
 
-import blake3
 import numpy as np
 
+from zapeval.benchmarks.benchmark import Span
 from zapeval.scoring import kernel
+from zapeval.scoring.leaves import Leaf
+from zapeval.scoring.metrics import neuron_correlation
 
 
 class Sums:
-    """Sums a neuron, error sums a window, and the leaves of the predictions digest.
+    """Error sums a window, what is left of each neuron's sums, and the digest's leaves.
 
     Args:
         windows: Windows of the series.
@@ -17,46 +23,104 @@ class Sums:
         neurons: Scored neurons.
         pooled: Whether all steps share a cell: the positions of the next-step protocol.
         digest: Whether leaves are taken.
+        per_neuron: Whether each neuron's own errors are kept too.
 
     Attributes:
         cells: Number of cells.
         samples: Samples of a neuron in a cell.
-        neuron: The kernel's rows, float64 ``[cells, 9, neurons]``.
         window: Sums over neurons of absolute and squared errors, float64 ``[cells, 2, windows]``.
+        correlation: Pearson's r of each neuron, float64 ``[cells, neurons]``.
+        errors: Mean absolute and squared error of each neuron, float64 ``[cells, 2, neurons]``;
+            without neurons unless they are kept.
     """
 
     def __init__(
-        self, *, windows: int, steps: int, neurons: int, pooled: bool, digest: bool
+        self,
+        *,
+        windows: int,
+        steps: int,
+        neurons: int,
+        pooled: bool,
+        digest: bool,
+        per_neuron: bool,
     ) -> None:
+        self._accumulate = kernel.accumulate_per_neuron if per_neuron else kernel.accumulate
         self._pooled = pooled
+        self._stride = steps if pooled else 1
         self.cells = 1 if pooled else steps
-        self.samples = windows * (steps if pooled else 1)
-        self.neuron = np.zeros((self.cells, kernel.ROWS, neurons))
+        self.samples = windows * self._stride
         self.window = np.zeros((self.cells, 2, windows))
-        self._leaves = [blake3.blake3() for _ in range(self.cells)] if digest else []
+        self.correlation = np.empty((self.cells, neurons))
+        self.errors = np.empty((self.cells, 2, neurons if per_neuron else 0))
+        self._leaves = [Leaf(self.samples) for _ in range(self.cells)] if digest else []
+        self._part: Span = (0, 0)
+        self._sums = np.empty((self.cells, kernel.ROWS, 0))
 
-    def cell(self, step: int) -> int:
-        """Returns the cell of a step, both counted from the task's first."""
-        return 0 if self._pooled else step
+    def begin(self, part: Span) -> None:
+        """Begins a part: neurons ``[start, stop)``, over all windows."""
+        self._part = part
+        count = part[1] - part[0]
+        if self._sums.shape[2] != count:
+            self._sums = np.empty((self.cells, kernel.ROWS, count))
+        self._sums[:] = 0
 
-    def shift(self, step: int, first: int, values: np.ndarray, targets: np.ndarray) -> None:
-        """Sets the shifts of some neurons, float32 ``[columns]``, at a cell's first sample."""
-        if self._pooled and step > 0:
+    def add(
+        self,
+        block: np.ndarray,
+        index: int,
+        *,
+        step: int,
+        window: int,
+        targets: np.ndarray,
+        rows: np.ndarray,
+    ) -> None:
+        """Adds one step of a block to the part that was begun.
+
+        Args:
+            block: Predictions, float32 ``[>= windows, > index, >= columns]``, C order.
+            index: Which of the block's steps.
+            step: That step, counted from the task's first.
+            window: First window of the block.
+            targets: Target rows, float32 ``[rows, neurons]``.
+            rows: Target row of each window, int64 ``[windows]``.
+        """
+        cell = 0 if self._pooled else step
+        sums = self._sums[cell]
+        first, stop = self._part
+        if window == 0 and not (self._pooled and step):
+            # The first sample of a neuron is its shift.
+            sums[kernel.PREDICTION_SHIFT] = block[0, index, : stop - first]
+            sums[kernel.TARGET_SHIFT] = targets[rows[0], first:stop]
+        errors = np.zeros((2, len(rows)))
+        self._accumulate(
+            *(block, index, len(rows), stop - first, targets, rows, first),
+            *(sums, errors),
+        )
+        self.window[cell, :, window : window + len(rows)] += errors
+
+    def end(self) -> None:
+        """Ends the part: finishes the correlations of its neurons."""
+        columns = slice(*self._part)
+        for cell, sums in enumerate(self._sums):
+            moments = sums[kernel.PREDICTION : kernel.PRODUCT + 1]
+            self.correlation[cell, columns] = neuron_correlation(moments, self.samples)
+        if self.errors.size:
+            kept = self._sums[:, kernel.ABSOLUTE : kernel.SQUARED + 1]
+            self.errors[:, :, columns] = kept / self.samples
+
+    def hash(self, parts: np.ndarray, *, step: int, window: int) -> None:
+        """Adds the next columns of one step's rows, float32 ``[windows, ..]``, to its leaf."""
+        if not self._leaves:
             return
-        columns = slice(first, first + len(values))
-        self.neuron[self.cell(step), kernel.PREDICTION_SHIFT, columns] = values
-        self.neuron[self.cell(step), kernel.TARGET_SHIFT, columns] = targets
-
-    def hash(self, block: np.ndarray) -> None:
-        """Adds a block ``[windows, steps, ..]`` to the leaves."""
-        for cell, leaf in enumerate(self._leaves):
-            part = block if self._pooled else np.ascontiguousarray(block[:, cell])
-            leaf.update(part.data.cast("B"))
+        if self._pooled:
+            self._leaves[0].add(window * self._stride + step, self._stride, parts)
+        else:
+            self._leaves[step].add(window, 1, parts)
 
     @property
-    def hashing(self) -> bool:
-        """Whether leaves are taken."""
-        return bool(self._leaves)
+    def finite(self) -> bool:
+        """Whether every prediction so far was finite, given finite targets."""
+        return bool(np.isfinite(self.window).all())
 
     def leaf(self, cell: int) -> str:
         """Returns the leaf of a cell in hex, "" where none was taken."""

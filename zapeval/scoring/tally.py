@@ -98,7 +98,8 @@ def write_window_sums(tally: Tally, path: Path) -> str:
     ``[windows, steps]``, and ``NAME/counts``, int64 ``[steps]``. Equal sums give equal bytes.
     """
     arrays: dict[str, np.ndarray] = {}
-    for name in dict.fromkeys(cell.series for cell in tally):
+    # By name, not in the order of merging: that may differ between equal tallies.
+    for name in sorted({cell.series for cell in tally}):
         cells = tally.of_series(name)
         arrays[f"{name}/absolute"] = np.stack([cell.absolute for cell in cells], axis=1)
         arrays[f"{name}/squared"] = np.stack([cell.squared for cell in cells], axis=1)

@@ -21,7 +21,7 @@ class Targets:
     """Target rows of one series.
 
     Attributes:
-        rows: Activity, float32 ``[frames, neurons]``, in df/f.
+        rows: Activity, float32 ``[frames, neurons]``, in df/f; zeros in frames between windows.
         first_frame: The frame of row 0.
         digest: BLAKE3 of the rows as little-endian float32, in hex.
         finite: Whether every value of the rows is a finite number.
@@ -53,14 +53,15 @@ def load_targets(benchmark: Benchmark, series: Series, activity: Array) -> Targe
         )
     if activity.dtype.kind not in "fiu":
         raise InvalidInput(f"{activity.uri}: holds {activity.dtype}, expected real numbers")
-    rows = np.ascontiguousarray(activity.read((start, stop)), dtype="<f4")
+    # A float64 beyond float32 becomes infinite, which check_finite reports as any other infinity.
+    with np.errstate(over="ignore"):
+        rows = np.ascontiguousarray(activity.read((start, stop)), dtype="<f4")
+    predicted = _predicted(benchmark, series)
+    if not predicted.all():
+        rows = np.where(predicted[:, None], rows, np.float32(0))
     digest = blake3.blake3(rows.data.cast("B"), max_threads=blake3.blake3.AUTO)
     return Targets(
-        rows=rows,
-        first_frame=start,
-        digest=digest.hexdigest(),
-        # A sum of finite float32 values in float64 is finite, so one pass without a mask decides.
-        finite=bool(np.isfinite(rows.sum(dtype=np.float64))),
+        rows=rows, first_frame=start, digest=digest.hexdigest(), finite=_all_finite(rows)
     )
 
 
@@ -83,3 +84,18 @@ def check_finite(targets: Targets, kept: np.ndarray | None, where: str) -> None:
         f"{where}: frame {frame}, neuron {neuron} is {value}; targets must be finite: mend the "
         "recording, or leave the neuron out with a mask"
     )
+
+
+def _all_finite(rows: np.ndarray) -> bool:
+    """Tells whether every value is finite, by the extremes: NaN and infinity show in them."""
+    with np.errstate(invalid="ignore"):
+        return bool(np.isfinite(rows.min()) and np.isfinite(rows.max()))
+
+
+def _predicted(benchmark: Benchmark, series: Series) -> np.ndarray:
+    """Returns which frames of the target span some window predicts, ``bool [frames]``."""
+    start, stop = target_span(benchmark, series)
+    predicted = np.zeros(stop - start, bool)
+    for origin in series.origins:
+        predicted[origin - start : origin - start + benchmark.horizon] = True
+    return predicted

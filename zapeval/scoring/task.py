@@ -1,4 +1,4 @@
-"""A scoring task: one series at the steps of one chunk, over all windows in order, to cells.
+"""A scoring task: one series at a few steps, over all windows in order, to cells.
 
 A task owns what it computes: per-neuron sums are finished inside it and never merged, so results do
 not depend on how many tasks run at once, nor where. The usual pass feeds the kernel straight from
@@ -19,11 +19,10 @@ from zapeval.recordings.grid import Grid
 from zapeval.recordings.recording import Recording
 from zapeval.recordings.segmentation import open_segmentation
 from zapeval.recordings.stores import Store
-from zapeval.scoring import kernel
-from zapeval.scoring.blocks import Blocks, place
+from zapeval.scoring.blocks import Blocks
 from zapeval.scoring.columns import Columns, Missing
 from zapeval.scoring.maps import write_maps
-from zapeval.scoring.metrics import mean_correlation, neuron_correlation
+from zapeval.scoring.metrics import mean_correlation
 from zapeval.scoring.shelf import Shelf
 from zapeval.scoring.sums import Sums
 from zapeval.scoring.tally import Cell
@@ -112,31 +111,22 @@ def _direct_pass(task: Task, targets: Targets) -> tuple[Cell, ...] | None:
     neurons = task.recording.neurons
     sums = _sums(task, neurons)
     blocks = Blocks(array=task.array, steps=task.steps)
-    for windows in blocks.windows():
-        rows = windows[1] - windows[0]
-        errors = np.zeros((sums.cells, 2, rows))
-        block = blocks.empty(windows) if sums.hashing else None
-        for piece in blocks.pieces(windows):
-            (first,), (columns,) = piece.first, piece.columns
+    for columns in blocks.columns():
+        sums.begin(columns)
+        for piece in blocks.pieces(columns):
+            windows = (piece.window, piece.window + piece.windows)
             for k in range(piece.steps):
                 step = piece.step + k
-                at = _target_rows(task, targets, windows, step)
-                if windows[0] == 0:
-                    shift = targets.rows[at[0], first : first + columns]
-                    sums.shift(step, first, piece.values[0, k, :columns], shift)
-                cell = sums.cell(step)
-                kernel.accumulate(
-                    *(piece.values, k, rows, columns, targets.rows, at, first),
-                    *(sums.neuron[cell], errors[cell]),
+                rows = _target_rows(task, targets, windows, step)
+                sums.add(
+                    piece.values, k, step=step, window=piece.window, targets=targets.rows, rows=rows
                 )
-            if block is not None:
-                place(block, piece)
+                parts = piece.values[: piece.windows, k, : piece.columns[0]]
+                sums.hash(parts, step=step, window=piece.window)
         # Targets were checked, so a sum of |p - t| is finite exactly if every prediction is.
-        if not np.isfinite(errors).all():
+        if not sums.finite:
             return None
-        sums.window[:, :, windows[0] : windows[1]] = errors
-        if block is not None:
-            sums.hash(block)
+        sums.end()
     return _cells(task, targets, sums, np.arange(neurons), np.zeros(neurons, bool))
 
 
@@ -144,6 +134,7 @@ def _assembled_pass(task: Task, targets: Targets, kept: np.ndarray) -> tuple[Cel
     """Scores whole rows of chunks: masked, missing or volumetric neurons."""
     columns: Columns | None = None
     blocks = Blocks(array=task.array, steps=task.steps)
+    steps = range(task.steps[1] - task.steps[0])
     for windows in blocks.windows():
         block = blocks.whole(windows)
         traces = _traces(task, block)
@@ -151,25 +142,22 @@ def _assembled_pass(task: Task, targets: Targets, kept: np.ndarray) -> tuple[Cel
             columns = _columns(task, traces, kept)
             rows = targets.of_neurons(columns.scored).rows
             sums = _sums(task, len(columns.scored))
-        steps = range(task.steps[1] - task.steps[0])
+            sums.begin((0, len(columns.scored)))
         at = np.stack([_target_rows(task, targets, windows, step) for step in steps], axis=1)
         values, truth = columns.take(traces, rows[at], windows)
-        errors = np.zeros((sums.cells, 2, len(values)))
-        own = np.arange(len(values))
         for step in steps:
-            true = np.ascontiguousarray(truth[:, step])
-            if windows[0] == 0:
-                sums.shift(step, 0, values[0, step], true[0])
-            cell = sums.cell(step)
-            kernel.accumulate(
-                *(values, step, len(values), values.shape[2], true, own, 0),
-                *(sums.neuron[cell], errors[cell]),
+            sums.add(
+                values,
+                step,
+                step=step,
+                window=windows[0],
+                targets=np.ascontiguousarray(truth[:, step]),
+                rows=np.arange(len(values)),
             )
-        sums.window[:, :, windows[0] : windows[1]] = errors
-        if sums.hashing:
-            sums.hash(block)
+            sums.hash(block[:, step], step=step, window=windows[0])
     if columns is None:
         raise InvalidInput(f"{task.array.uri}: has no window")
+    sums.end()
     return _cells(task, targets, sums, columns.scored, columns.missing)
 
 
@@ -180,6 +168,7 @@ def _sums(task: Task, neurons: int) -> Sums:
         neurons=neurons,
         pooled=task.pooled,
         digest=task.digest,
+        per_neuron=task.maps is not None,
     )
 
 
@@ -221,12 +210,8 @@ def _cells(
     task: Task, targets: Targets, sums: Sums, scored: np.ndarray, missing: np.ndarray
 ) -> tuple[Cell, ...]:
     cells = []
-    correlations = []
-    for index in range(sums.cells):
-        moments = sums.neuron[index, kernel.PREDICTION : kernel.PRODUCT + 1]
-        r = neuron_correlation(moments, sums.samples)
-        correlations.append(r)
-        mean, defined, undefined = mean_correlation(r)
+    for index, correlation in enumerate(sums.correlation):
+        mean, defined, undefined = mean_correlation(correlation)
         cells.append(
             Cell(
                 series=task.series.name,
@@ -243,7 +228,10 @@ def _cells(
             )
         )
     if task.maps is not None:
-        errors = sums.neuron[:, kernel.ABSOLUTE : kernel.SQUARED + 1] / sums.samples
-        maps = {"mae": errors[:, 0], "mse": errors[:, 1], "correlation": np.stack(correlations)}
+        maps = {
+            "mae": sums.errors[:, 0],
+            "mse": sums.errors[:, 1],
+            "correlation": sums.correlation,
+        }
         write_maps(task.maps, task.series.array, task.steps[0], scored, maps)
     return tuple(cells)
