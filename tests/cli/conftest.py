@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from cli.tiny import TOML, write_benchmark
-from recordings.conftest import gcs, s3, s3_address, web  # noqa: F401
+from recordings.conftest import gcs, s3, s3_address  # noqa: F401
 
 from zapeval.cli.app import main
 

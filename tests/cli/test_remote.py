@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.tiny import LAYOUTS, TOML, Layout, activity, write_array, write_predictions
+from cli.tiny import (
+    ABSENT,
+    LAYOUTS,
+    TOML,
+    Layout,
+    activity,
+    index_of,
+    with_index,
+    write_array,
+    write_predictions,
+)
 
 from zapeval.recordings import stores
 
@@ -38,12 +51,70 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(stores.RETRIES, "max_retries", 1)
 
 
+@dataclass
+class Site:
+    """A web server over a folder, which answers ranges as web servers do.
+
+    Attributes:
+        root: The folder.
+        url: Its address.
+        rule: The status to fail with for a path, or None.
+        ranges: Whether it answers ranges; a simple server sends the whole file.
+    """
+
+    root: Path
+    url: str = ""
+    rule: Callable[[str], int | None] = lambda path: None
+    ranges: bool = True
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    served = Site(tmp_path / "site")
+    served.root.mkdir()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            file = served.root / self.path.lstrip("/")
+            status = served.rule(self.path) or (200 if file.is_file() else 404)
+            body = file.read_bytes() if status == 200 else b""
+            asked = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+            size = len(body)
+            self.send_response(206 if status == 200 and asked and served.ranges else status)
+            if status == 200 and asked and served.ranges:
+                last = int(asked[2] or size - 1) if asked[1] else size - 1
+                first = int(asked[1] or size - int(asked[2] or 0))
+                body = body[first : last + 1]
+                end = first + len(body) - 1
+                self.send_header("Content-Range", f"bytes {first}-{end}/{size}")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    served.url = f"http://127.0.0.1:{server.server_port}"
+    yield served
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
 @pytest.fixture(params=["http", "s3"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    if request.param == "http":
+        served = request.getfixturevalue("site")
+        return Place(served.root, served.url)
     folder = tmp_path / "site"
     folder.mkdir()
-    if request.param == "http":
-        return Place(folder, str(request.getfixturevalue("web").url))
     client = request.getfixturevalue("s3")
 
     def publish() -> None:
@@ -116,8 +187,6 @@ def test_a_missing_remote_chunk_is_refused(run, place, layout, key, out, wanted)
 
 
 def test_a_missing_inner_chunk_of_a_remote_shard_is_refused(run, place):
-    from cli.tiny import ABSENT, index_of, with_index
-
     tiny = write_site(place.folder, REMOTE["shards"])
     file = place.folder / "p/still/c/0/0/0"
     index = index_of(file.read_bytes(), 16)
@@ -169,22 +238,28 @@ def test_nothing_at_a_remote_address_is_not_found(run, place):
     assert f"{place.uri}/nothing: holds no predictions" in outcome.err
     outcome = run("score", f"{place.uri}/p", "-b", tiny, "-c", 2, "--data", f"{place.uri}/nothing")
     assert (outcome.code, outcome.out) == (4, "")
-    assert f"{place.uri}/nothing/fish: holds no zarr array" in outcome.err
+    assert f"{place.uri}/nothing/fish/traces: holds no zarr array" in outcome.err
 
 
 @pytest.mark.parametrize("status", [403, 500])
-def test_a_server_that_refuses_or_fails_is_named_with_its_status(run, web, status):
-    folder = web.root
-    folder.mkdir()
-    tiny = write_site(folder, REMOTE["raw v2"])
-    web.rule = lambda path: status if path.endswith("p/moving/1.2.0") else None
-    outcome = run("score", f"{web.url}/p", "-b", tiny, "-c", 2, "--data", web.url)
+def test_a_server_that_refuses_or_fails_is_named_with_its_status(run, site, status):
+    tiny = write_site(site.root, REMOTE["raw v2"])
+    site.rule = lambda path: status if path.endswith("p/moving/1.2.0") else None
+    outcome = run("score", f"{site.url}/p", "-b", tiny, "-c", 2, "--data", site.url)
     assert (outcome.code, outcome.out) == (3, "")
     assert "/p/moving[8:16, 2:3, 0:3]: could not be read: " in outcome.err
     assert f"(HTTP {status})" in outcome.err
-    web.rule = lambda path: status
-    outcome = run("score", f"{web.url}/p", "-b", tiny, "-c", 2, "--data", web.url)
+    site.rule = lambda path: status
+    outcome = run("score", f"{site.url}/p", "-b", tiny, "-c", 2, "--data", site.url)
     assert (outcome.code, f"(HTTP {status})" in outcome.err) == (3, True)
+
+
+def test_a_server_that_answers_no_ranges_cannot_serve_shards(run, site):
+    tiny = write_site(site.root, REMOTE["shards"])
+    site.ranges = False
+    outcome = run("score", f"{site.url}/p", "-b", tiny, "-c", 2, "--data", site.url)
+    assert (outcome.code, outcome.out) == (3, "")
+    assert "Error reading shard index" in outcome.err
 
 
 GOOGLE = """
@@ -210,7 +285,7 @@ uri = "gs://zapbench-release/below"
 options = ("-b", tiny, "-c", 2, "--json", "-")
 local = run("score", folder / "p", *options, "--data", folder)
 remote = run("score", f"{uri}/p", *options, "--data", uri)
-bucket.delete_range(ts.KvStore.KeyRange("below/p/moving/1.2.0", "below/p/moving/1.2.1")).result()
+bucket.write("below/p/moving/1.2.0", None).result()
 broken = run("score", f"{uri}/p", *options, "--data", uri)
 nothing = run("score", f"{uri}/nothing", *options, "--data", uri)
 print(json.dumps([local, remote, broken, nothing]))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,34 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import pytest
-
-BUCKET = "zapbench-release"
-PROGRAMS = Path(sys.executable).parent
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def _running(port: int, *command: str) -> Iterator[str]:
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except OSError:
-                assert server.poll() is None, f"{command[0]} ended at once"
-                assert time.monotonic() < end, f"{command[0]} does not answer"
-                time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
+from servers import BUCKET, gcs_emulator, s3_server
 
 
 @dataclass(frozen=True)
@@ -70,16 +40,13 @@ class Gcs:
 
 @pytest.fixture(scope="session")
 def gcs() -> Iterator[Gcs]:
-    port = _free_port()
-    options = ["--port", str(port), "--in-memory", "--default-bucket", BUCKET, "-q"]
-    with _running(port, str(PROGRAMS / "gcp-storage-emulator"), "start", *options) as address:
+    with gcs_emulator() as address:
         yield Gcs(address)
 
 
 @pytest.fixture(scope="session")
 def s3_address() -> Iterator[str]:
-    port = _free_port()
-    with _running(port, str(PROGRAMS / "moto_server"), "-p", str(port)) as address:
+    with s3_server() as address:
         yield address
 
 

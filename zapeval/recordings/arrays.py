@@ -163,7 +163,7 @@ class NpyArray(Array):
             self._values = np.load(uri, mmap_mode="r", allow_pickle=False)
         except FileNotFoundError as error:
             raise NotFound(f"{uri}: does not exist") from error
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # its header is read as Python source: that fails in many ways
             raise InvalidInput(f"{uri}: is no NumPy file of plain numbers: {error}") from error
         if not isinstance(self._values, np.ndarray):
             raise InvalidInput(f"{uri}: is an archive of NumPy files, expected a single one")
