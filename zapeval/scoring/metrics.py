@@ -17,6 +17,7 @@ correlation    Pearson's r over i of neuron n, then mean over the neurons where 
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 
 from zapeval.errors import UsageError
@@ -57,15 +58,8 @@ def neuron_correlation(moments: np.ndarray, samples: int) -> np.ndarray:
     """
     if samples < 1:
         raise UsageError(f"correlation: {samples} samples, expected at least one")
-    p, t, pp, tt, pt = moments
-    p_variance = pp - p * p / samples
-    t_variance = tt - t * t / samples
-    covariance = pt - p * t / samples
-    # A constant side is shifted by itself: its moments are zeros, not merely small.
-    varies = (pp > 0) & (tt > 0) & (p_variance > 0) & (t_variance > 0)
-    r = np.full(p.shape, np.nan)
-    scale = np.sqrt(p_variance[varies]) * np.sqrt(t_variance[varies])
-    r[varies] = np.clip(covariance[varies] / scale, -1.0, 1.0)
+    r = np.empty(moments.shape[1])
+    _pearson(np.ascontiguousarray(moments), samples, r)
     return r
 
 
@@ -79,3 +73,17 @@ def mean_correlation(r: np.ndarray) -> tuple[float | None, int, int]:
     count = int(defined.sum())
     mean = float(r[defined].mean()) if count else None
     return mean, count, int(r.size - count)
+
+
+@numba.njit("(f8[:,::1],i8,f8[::1])", nogil=True, cache=True, error_model="numpy")
+def _pearson(moments, samples, r):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    for n in range(r.shape[0]):
+        p, t, pp, tt, pt = moments[:, n]
+        p_variance = pp - p * p / samples
+        t_variance = tt - t * t / samples
+        # A constant side is shifted by itself: its moments are zeros, not merely small.
+        if p_variance > 0 and t_variance > 0:
+            value = (pt - p * t / samples) / (np.sqrt(p_variance) * np.sqrt(t_variance))
+            r[n] = min(1.0, max(-1.0, value))
+        else:
+            r[n] = np.nan
