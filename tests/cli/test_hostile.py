@@ -475,7 +475,11 @@ METADATA = {
     ),
     "no inner chunk": (SHARDED, member(f"{INSIDE}/chunk_shape", [8, 1, 0]), "greater than or eq"),
     "other grid": (RAW3, member("chunk_grid/name", "rectangular"), "chunk_grid.name: Input should"),
-    "other keys": (RAW3, member("chunk_key_encoding/name", "x"), "chunk_key_encoding 'x' is not kn"),
+    "other keys": (
+        RAW3,
+        member("chunk_key_encoding/name", "x"),
+        "chunk_key_encoding 'x' is not kn",
+    ),
     "other separator": (
         RAW3,
         member("chunk_key_encoding/configuration/separator", ["/"]),
@@ -485,7 +489,11 @@ METADATA = {
     "object": (RAW2, member("dtype", "|O"), r"dtype '\|O' is not one of"),
     "structure": (RAW2, member("dtype", [["a", "<f4"]]), "dtype: Input should be a valid string"),
     "raw bits": (RAW3, member("data_type", "r32"), "data_type 'r32' is not one of"),
-    "extension type": (RAW3, member("data_type", {"name": "x"}), "data_type: Input should be a val"),
+    "extension type": (
+        RAW3,
+        member("data_type", {"name": "x"}),
+        "data_type: Input should be a val",
+    ),
     "big-endian bytes": (
         RAW3,
         member("codecs/0/configuration/endian", "big"),
@@ -493,18 +501,30 @@ METADATA = {
     ),
     "v2 compressor": (RAW2, member("compressor", {"id": "lz4"}), "codec 'lz4' is not allowed; ex"),
     "v2 compressor without name": (RAW2, member("compressor", {}), "compressor: id is None"),
-    "v2 compressor of lists": (RAW2, member("compressor", {"id": [[]]}), r"compressor: id is \[\[\]"),
+    "v2 compressor of lists": (
+        RAW2,
+        member("compressor", {"id": [[]]}),
+        r"compressor: id is \[\[\]",
+    ),
     "v2 crc32c": (RAW2, member("compressor", {"id": "crc32c"}), "codec 'crc32c' is not allowed"),
     "v2 filter": (RAW2, member("filters", [{"id": "delta"}]), "filters: expected none, got"),
     "v2 order": (RAW2, member("order", "K"), "order: Input should be 'C' or 'F'"),
-    "v3 codec": (RAW3, member("codecs", [LITTLE, {"name": "pickle"}]), "codec 'pickle' is not allo"),
+    "v3 codec": (
+        RAW3,
+        member("codecs", [LITTLE, {"name": "pickle"}]),
+        "codec 'pickle' is not allo",
+    ),
     "v3 codec before bytes": (
         RAW3,
         member("codecs", [{"name": "scale_offset"}, LITTLE]),
         "expected the codec bytes, got 'scale_offset'",
     ),
     "v3 no codec": (RAW3, member("codecs", []), "codecs: List should have at least 1 item"),
-    "v3 string codec": (RAW3, member("codecs", ["bytes"]), "codecs.0: expected an object, got 'bytes'"),
+    "v3 string codec": (
+        RAW3,
+        member("codecs", ["bytes"]),
+        "codecs.0: expected an object, got 'bytes'",
+    ),
     "v3 two compressors": (
         RAW3,
         member("codecs", [LITTLE, GZIP, GZIP]),
@@ -530,7 +550,11 @@ METADATA = {
         member(f"{INSIDE}/index_codecs", [LITTLE, GZIP]),
         "index_codecs: got 'gzip' after bytes, expected crc32c or nothing",
     ),
-    "no codec in index": (SHARDED, member(f"{INSIDE}/index_codecs", [CRC32C]), "expected the codec"),
+    "no codec in index": (
+        SHARDED,
+        member(f"{INSIDE}/index_codecs", [CRC32C]),
+        "expected the codec",
+    ),
     "index in the middle": (
         SHARDED,
         member(f"{INSIDE}/index_location", "middle"),
@@ -559,7 +583,11 @@ METADATA = {
         member("codecs", [{"name": "transpose", "configuration": {"order": [2, 1, 0]}}]),
         "expected the codec bytes, got 'nothing'",
     ),
-    "storage transformer": (RAW3, member("storage_transformers", [{}]), "storage_transformers: expected none"),
+    "storage transformer": (
+        RAW3,
+        member("storage_transformers", [{}]),
+        "storage_transformers: expected none",
+    ),
 }
 
 

@@ -190,9 +190,9 @@ def test_quiet_prints_nothing(run, tiny, store, wanted):
 
 @pytest.mark.parametrize("workers", [1, 4])
 def test_the_number_of_workers_changes_no_byte(run, tiny, store, out, workers):
-    for name, options in (("one", ()), ("other", ("--workers", workers))):
-        options = (*options, "--json", out / name / "a.json", "--csv", out / name / "a.csv")
-        assert run("score", store, "-b", tiny, "-c", 2, *options).code == 0
+    for name, threads in (("one", ()), ("other", ("--workers", workers))):
+        files = ("--json", out / name / "a.json", "--csv", out / name / "a.csv")
+        assert run("score", store, "-b", tiny, "-c", 2, *threads, *files).code == 0
     for file in ("a.csv", "a.windows.npz"):
         assert (out / "one" / file).read_bytes() == (out / "other" / file).read_bytes()
     one, other = (json.loads((out / name / "a.json").read_text()) for name in ("one", "other"))
@@ -438,9 +438,7 @@ def full_disk(folder: Path, room: int) -> Iterator[None]:
         ("--figures", "figures", 16384),
     ],
 )
-def test_a_full_disk_leaves_nothing_half_written(
-    run, tiny, store, tmp_path, option, name, room
-):
+def test_a_full_disk_leaves_nothing_half_written(run, tiny, store, tmp_path, option, name, room):
     disk = tmp_path / "disk"
     with full_disk(disk, room):
         outcome = run("score", store, "-b", tiny, "-c", 2, option, disk / name)

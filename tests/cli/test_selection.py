@@ -24,7 +24,8 @@ from cli.tiny import (
 )
 
 from zapeval.benchmarks.own import read_own
-from zapeval.benchmarks.zapbench import CONDITIONS, FRAMES as ALL_FRAMES, ZAPBENCH
+from zapeval.benchmarks.zapbench import CONDITIONS, ZAPBENCH
+from zapeval.benchmarks.zapbench import FRAMES as ALL_FRAMES
 
 SUBSET = 3
 
@@ -173,9 +174,7 @@ def test_the_manifest_fills_the_context_length(run, tiny, tmp_path):
         ({}, ("-c", 3), "was forecast from 2 frames of context, not from 3; leave -c out"),
     ],
 )
-def test_options_that_contradict_the_manifest_are_refused(
-    run, tiny, tmp_path, part, options, says
-):
+def test_options_that_contradict_the_manifest_are_refused(run, tiny, tmp_path, part, options, says):
     said = manifest(tiny)
     said["benchmark"] |= part
     store = write_predictions(tmp_path / "p", RAW3, attributes=said)
@@ -200,9 +199,7 @@ def test_options_that_contradict_the_manifest_are_refused(
         ({"grid": {"stride": [1, 1]}}, "manifest: grid.stride.2: Field required"),
     ],
 )
-def test_a_manifest_that_does_not_follow_the_schema_is_refused(
-    run, tiny, tmp_path, changes, says
-):
+def test_a_manifest_that_does_not_follow_the_schema_is_refused(run, tiny, tmp_path, changes, says):
     store = write_predictions(tmp_path / "p", RAW3, attributes=manifest(tiny, **changes))
     outcome = run("score", store, "-b", tiny)
     assert (outcome.code, outcome.out) == (3, "")

@@ -42,13 +42,11 @@ def cards(recordings_folder, tmp_path_factory):
 
 def rows(heading: str) -> dict[tuple[str, ...], list[float]]:
     """Returns the rows of the first table of the page whose head begins so."""
-    table = re.search(
-        rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)", PAGE.read_text(), re.MULTILINE
-    )
+    pattern = rf"^\| {heading} \|.*\n\|[-|]+\n((?:\|.*\n)+)"
+    table = re.search(pattern, PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert table is not None
-    cells = [
-        [cell.strip() for cell in line.strip("|\n").split("|")] for line in table[1].split("\n")
-    ]
+    lines = table[1].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     keys = 2 if heading == "forecaster" else 1
     return {tuple(row[:keys]): [float(x) for x in row[keys:]] for row in cells if len(row) > 1}
 

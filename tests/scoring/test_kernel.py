@@ -7,8 +7,11 @@ from hypothesis import strategies as st
 
 from zapeval.scoring import kernel
 
-ERRORS = slice(kernel.ABSOLUTE, kernel.SQUARED + 1)
-SUMMED = slice(kernel.ABSOLUTE, kernel.PRODUCT + 1)
+ERRORS = [kernel.ABSOLUTE, kernel.SQUARED]
+MOMENTS = [
+    *(kernel.PREDICTION, kernel.TARGET),
+    *(kernel.PREDICTION2, kernel.TARGET2, kernel.PRODUCT),
+]
 BOTH = pytest.mark.parametrize("per_neuron", [False, True])
 
 
@@ -17,13 +20,14 @@ def kernel_of(per_neuron):
 
 
 def sums_by_loops(values, targets, shifts):
-    """Returns the seven sums ``[7, columns]`` and the errors ``[2, rows]``, value by value."""
-    sums, errors = np.zeros((7, values.shape[1])), np.zeros((2, len(values)))
+    """Returns the sums ``[9, columns]`` and the errors ``[2, rows]``, value by value."""
+    sums, errors = np.zeros((kernel.ROWS, values.shape[1])), np.zeros((2, len(values)))
     for row, column in np.ndindex(values.shape):
         p, t = float(values[row, column]), float(targets[row, column])
         a, b = p - shifts[0, column], t - shifts[1, column]
         errors[:, row] += abs(p - t), (p - t) ** 2
-        sums[:, column] += abs(p - t), (p - t) ** 2, a, b, a * a, b * b, a * b
+        sums[ERRORS, column] += abs(p - t), (p - t) ** 2
+        sums[MOMENTS, column] += a, b, a * a, b * b, a * b
     return sums, errors
 
 
@@ -52,12 +56,12 @@ def test_sums_equal_loops_and_nothing_else_is_touched(
     added, own_errors = sums_by_loops(
         block[:rows, step, :columns],
         targets[at, first : first + columns],
-        sums[kernel.PREDICTION_SHIFT :],
+        sums[[kernel.PREDICTION_SHIFT, kernel.TARGET_SHIFT]],
     )
     if not per_neuron:
         added[ERRORS] = 0
     expected, expected_errors = sums.copy(), errors + own_errors
-    expected[SUMMED, :columns] += added
+    expected[:, :columns] += added
     add = kernel_of(per_neuron)
     add(block, step, rows, columns, targets, at, first, sums, errors)
     np.testing.assert_allclose(sums, expected, rtol=1e-12, atol=1e-12)
@@ -101,7 +105,7 @@ def test_both_kernels_give_the_same_moments_and_errors():
     for per_neuron in (False, True):
         sums, errors = np.zeros((kernel.ROWS, 501)), np.zeros((2, 19))
         kernel_of(per_neuron)(block, 0, 19, 501, targets, np.arange(19), 0, sums, errors)
-        found.append((sums[kernel.PREDICTION :], errors))
+        found.append((sums[MOMENTS], errors))
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-13)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import typer
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
 _LINE_SECONDS = 10.0
+_TABLE_COLUMNS = 80
 
 
 def say(text: str = "") -> None:
@@ -32,9 +34,9 @@ def _plain(text: str) -> str:
     return "".join(mark if mark == "\n" or mark.isprintable() else "\ufffd" for mark in text)
 
 
-def is_terminal() -> bool:
-    """Tells whether standard output is a terminal."""
-    return sys.stdout.isatty()
+def has_room() -> bool:
+    """Tells whether standard output is a terminal that is wide enough for a table."""
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns >= _TABLE_COLUMNS
 
 
 @contextmanager

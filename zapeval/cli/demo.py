@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zapeval.cli.console import Quiet, is_terminal, note, progress, say
+from zapeval.cli.console import Quiet, has_room, note, progress, say
 
 if TYPE_CHECKING:
     from zapeval.cli.selection import Selection
@@ -38,7 +38,7 @@ def demo(
     drawn = error_by_step(cards, out / "figures", frame_seconds=chosen.benchmark.frame_seconds)
     if quiet:
         return
-    if is_terminal():
+    if has_room():
         from rich.console import Console
 
         Console().print(tables.ranking_table(cards, chosen.benchmark.summary_steps))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zapeval.cli.console import Quiet, amount, is_terminal, note, progress, say
+from zapeval.cli.console import Quiet, amount, has_room, note, progress, say
 from zapeval.cli.outputs import check_output
 from zapeval.cli.selection import BenchmarkName, ContextLength, Data, select_for
 from zapeval.errors import UsageError
@@ -109,9 +109,7 @@ def show(card: Scorecard, benchmark: Benchmark) -> None:
     """Prints the table of a scorecard, plain where standard output is no terminal."""
     from zapeval.reports import tables
 
-    for text in card.notes:
-        note(f"note: {text}")
-    if is_terminal():
+    if has_room():
         from rich.console import Console
 
         Console().print(tables.scorecard_table(card, benchmark.summary_steps))
