@@ -439,6 +439,7 @@ BROKEN = {
     "fewer windows": (lambda values: values[1:], r"shape \[31, 5, 5\].*= \[32, 5, 5\]"),
     "one step": (lambda values: values[:, :1], r"shape \[32, 1, 5\]"),
     "swapped axes": (lambda values: values[:, :, :4].swapaxes(1, 2), r"shape \[32, 4, 5\]"),
+    "steps before windows": (lambda values: values.swapaxes(0, 1), r"shape \[5, 32, 5\]"),
     "no windows": (lambda values: values[0], r"shape \[5, 5\]"),
     "float64": (lambda values: values.astype(np.float64), "returned float64, expected a float32"),
     "integers": (lambda values: values.astype(np.int32), "returned int32"),

@@ -110,14 +110,14 @@ def _direct_pass(task: Task, targets: Targets) -> tuple[Cell, ...] | None:
     """Feeds the kernel chunk by chunk; returns None where a value turns out not to be finite."""
     neurons = task.recording.neurons
     sums = _sums(task, neurons)
+    first_rows = _first_rows(task, targets)
     blocks = Blocks(array=task.array, steps=task.steps)
     for columns in blocks.columns():
         sums.begin(columns)
         for piece in blocks.pieces(columns):
-            windows = (piece.window, piece.window + piece.windows)
             for k in range(piece.steps):
                 step = piece.step + k
-                rows = _target_rows(task, targets, windows, step)
+                rows = first_rows[piece.window : piece.window + piece.windows] + step
                 sums.add(
                     piece.values, k, step=step, window=piece.window, targets=targets.rows, rows=rows
                 )
@@ -133,6 +133,7 @@ def _direct_pass(task: Task, targets: Targets) -> tuple[Cell, ...] | None:
 def _assembled_pass(task: Task, targets: Targets, kept: np.ndarray) -> tuple[Cell, ...]:
     """Scores whole rows of chunks: masked, missing or volumetric neurons."""
     columns: Columns | None = None
+    first_rows = _first_rows(task, targets)
     blocks = Blocks(array=task.array, steps=task.steps)
     steps = range(task.steps[1] - task.steps[0])
     for windows in blocks.windows():
@@ -143,7 +144,7 @@ def _assembled_pass(task: Task, targets: Targets, kept: np.ndarray) -> tuple[Cel
             rows = targets.of_neurons(columns.scored).rows
             sums = _sums(task, len(columns.scored))
             sums.begin((0, len(columns.scored)))
-        at = np.stack([_target_rows(task, targets, windows, step) for step in steps], axis=1)
+        at = first_rows[windows[0] : windows[1], None] + np.arange(len(steps))
         values, truth = columns.take(traces, rows[at], windows)
         for step in steps:
             sums.add(
@@ -200,10 +201,10 @@ def _traces(task: Task, block: np.ndarray) -> np.ndarray:
     return means.reshape(*block.shape[:2], -1)
 
 
-def _target_rows(task: Task, targets: Targets, windows: Span, step: int) -> np.ndarray:
-    """Returns which target row each window predicts at a step, int64 ``[windows]``."""
-    origins = np.array(task.series.origins[windows[0] : windows[1]], dtype=np.int64)
-    return origins + (task.steps[0] + step - targets.first_frame)
+def _first_rows(task: Task, targets: Targets) -> np.ndarray:
+    """Returns the target row that each window predicts first in a task, int64 ``[windows]``."""
+    origins = np.array(task.series.origins, dtype=np.int64)
+    return origins + (task.steps[0] - targets.first_frame)
 
 
 def _cells(
