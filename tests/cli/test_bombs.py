@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -189,7 +191,7 @@ def test_a_pipe_that_nobody_writes_to_does_not_hang_it(tmp_path, survived):
     assert "moving/zarr.json: is a folder, a link or a device" in err
 
 
-def test_every_flipped_byte_of_a_blosc_chunk_ends_in_a_score_or_an_error(tmp_path, spawn, tiny):
+def test_every_flipped_byte_of_a_blosc_chunk_ends_in_values_or_an_error(tmp_path):
     store = write_predictions(tmp_path / "p", BLOSC2)
     code = """
 import pathlib, sys
@@ -210,9 +212,6 @@ for at in range(len(data)):
             refused += 1
 print(len(data), refused)
 """
-    import subprocess
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-c", code, str(store / "still")],
         capture_output=True,
@@ -226,11 +225,7 @@ print(len(data), refused)
     assert refused >= 8 * 8  # at least both sizes of the header
 
 
-def test_the_whole_gate_holds_in_a_process_of_its_own(spawn, tiny, tmp_path, out):
-    # The program as it is installed, without the measurement.
-    import subprocess
-    import sys
-
+def test_the_installed_program_ends_with_the_code_and_one_line(tiny, tmp_path, out):
     store = write_predictions(tmp_path / "p", BLOSC2)
     (store / K2).unlink()
     program = Path(sys.executable).with_name("zapeval")

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -346,8 +347,6 @@ def test_a_region_that_was_never_written_is_refused(tmp_path, refused, zarr_form
 
 @pytest.mark.parametrize("layout", [RAW2, RAW3, SHARDED])
 def test_a_fill_value_of_nan_does_no_harm_where_all_is_written(run, tiny, tmp_path, layout):
-    from dataclasses import replace
-
     store = write_predictions(tmp_path / "p", replace(layout, fill="NaN"))
     assert run("score", store, "-b", tiny, "-c", 2).code == 0
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from itertools import product
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from cli.tiny import (
     SHARDED,
     Layout,
     chunk_key,
+    document_v2,
     index_of,
     with_index,
     write_array,
@@ -55,6 +57,15 @@ def test_exactly_the_missing_chunks_are_found(tmp_path_factory, layout, gone):
     if len(keys) > 3:
         expected[3:] = [f"{found.uri}: {len(keys) - 3} more chunks are missing or damaged"]
     assert said == expected
+
+
+def test_millions_of_missing_chunks_are_not_counted_to_the_end(tmp_path):
+    (tmp_path / "a").mkdir()
+    document = document_v2(VALUES) | {"shape": [1 << 12, 1 << 12, 1], "chunks": [1, 1, 1]}
+    (tmp_path / "a/.zarray").write_text(json.dumps(document))
+    *shown, last = uncovered(ZarrArray(open_store(tmp_path / "a")))
+    assert len(shown) == 3
+    assert last == f"{tmp_path}/a: at least 10,000 more chunks are missing or damaged"
 
 
 def test_a_chunk_that_is_larger_than_its_array_is_one_chunk(tmp_path):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from itertools import product
@@ -74,8 +75,6 @@ def test_damage_does_not_outlast_the_chunk_that_has_it(tmp_path):
 
 
 def test_a_shard_index_is_read_at_the_start_too(tmp_path):
-    import json
-
     write_array(tmp_path / "a", VALUES, SHARDED)
     document = json.loads((tmp_path / "a/zarr.json").read_text())
     document["codecs"][0]["configuration"]["index_location"] = "start"
@@ -93,8 +92,6 @@ def test_a_shard_index_is_read_at_the_start_too(tmp_path):
 
 
 def test_an_index_without_a_checksum_is_read_and_bounded(tmp_path):
-    import json
-
     write_array(tmp_path / "a", VALUES, SHARDED)
     document = json.loads((tmp_path / "a/zarr.json").read_text())
     document["codecs"][0]["configuration"]["index_codecs"].pop()

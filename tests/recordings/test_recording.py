@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,6 @@ def test_a_part_that_is_broken_is_an_error_and_not_none(folder):
 @pytest.mark.parametrize("layout", [RAW2, BLOSC2, Layout(zarr_format=3)])
 @pytest.mark.parametrize("neurons_first", [False, True])
 def test_an_array_alone_is_a_recording(tmp_path, layout, neurons_first):
-    from dataclasses import replace
-
     stored = TRACES.T if neurons_first else TRACES
     write_array(tmp_path / "a", stored, replace(layout, chunk=(2, 2)))
     recording = open_recording(str(tmp_path / "a"), neurons_first=neurons_first)
