@@ -77,6 +77,8 @@ def _judged(report: Report) -> Report:
 
 def _expected(reason: str) -> bool:
     """Says whether CI may skip for that reason; each one is listed here with its condition."""
+    if reason.startswith("needs the right to mount a small disk"):
+        return os.geteuid() != 0
     return reason.startswith("needs recordings at") and find_recordings() is None
 
 

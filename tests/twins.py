@@ -81,6 +81,19 @@ def digest_by_hand(case: Case) -> str:
     return "blake3:" + blake3.blake3(lines.encode()).hexdigest()
 
 
+def data_digest_by_hand(case: Case) -> str:
+    """Returns the data digest: over the target rows of each series, as little-endian float32.
+
+    The windows of a series must leave no frame between them.
+    """
+    lines = ""
+    for series in case.benchmark.series:
+        start, stop = series.origins[0], series.origins[-1] + case.benchmark.horizon
+        rows = case.activity[series.recording][start:stop].astype("<f4")
+        lines += f"{series.name} {start} {stop} {blake3.blake3(rows.tobytes()).hexdigest()}\n"
+    return "blake3:" + blake3.blake3(lines.encode()).hexdigest()
+
+
 def assert_scores(card: Scorecard, twin: Twin, *, tolerance: float = 1e-9) -> None:
     """Fails unless a card has exactly the twin's rows: errors relative, correlation absolute."""
     assert [(s.series, s.step, s.metric) for s in card.scores] == list(twin.values)

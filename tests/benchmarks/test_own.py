@@ -257,7 +257,7 @@ def test_a_recording_that_cannot_be_opened_names_file_table_and_place(
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [
-        (np.zeros(8), r"has shape \(8,\), expected \[frames, neurons\]"),
+        (np.zeros(8), r"has shape \[8\], expected \[frames, neurons\]"),
         (np.zeros((100, 6), complex), "holds complex128, expected real numbers"),
         (np.zeros((100, 6), "U3"), "holds <U3, expected real numbers"),
     ],

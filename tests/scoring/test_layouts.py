@@ -5,9 +5,10 @@ from __future__ import annotations
 import pickle
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import asdict, replace
 from math import ceil
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from builders import CONTEXT, PUBLIC, StoreLayout, horizon_case, worms_case, write_zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twins import assert_scores, digest_by_hand, scores_by_loops
+from twins import assert_scores, data_digest_by_hand, digest_by_hand, scores_by_loops
 
 from zapeval.recordings.recording import Recordings, open_recording
 from zapeval.scoring.score import score
@@ -64,7 +65,7 @@ def layouts(draw, shape=(12, 9, 10)):
 
 
 @pytest.mark.slow
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(layout=layouts(), workers=st.sampled_from([1, 4]), name=st.sampled_from(sorted(CASES)))
 def test_any_layout_scores_as_loops_do(layout, workers, name):
     case = CASES[name]
@@ -169,10 +170,21 @@ def with_nan(values, where):
     return values
 
 
-def test_predictions_digest_follows_its_definition(tmp_path):
-    for name, case in CASES.items():
-        card, _ = case.score(tmp_path / name)
-        assert card.predictions["digest"] == digest_by_hand(case)
+@pytest.mark.parametrize("name", CASES)
+def test_digests_follow_their_definitions(tmp_path, name):
+    card, _ = CASES[name].score(tmp_path)
+    assert card.predictions["digest"] == digest_by_hand(CASES[name])
+    assert card.data["digest"] == data_digest_by_hand(CASES[name])
+
+
+@pytest.mark.slow
+def test_processes_give_the_same_bits(tmp_path):
+    predictions = FISH.predictions(tmp_path / "predictions")
+    recordings = FISH.recordings(tmp_path)
+    once = bits(*score(predictions, FISH.benchmark, recordings, context=CONTEXT))
+    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+        again = score(predictions, FISH.benchmark, recordings, context=CONTEXT, run=pool.map)
+    assert bits(*again) == once
 
 
 def test_predictions_digest_is_left_out_when_not_asked_for(tmp_path):

@@ -213,10 +213,11 @@ def test_target_that_is_not_finite_is_refused_by_frame_and_neuron(tmp_path):
             replace(case, activity={"fish": activity}).score(tmp_path)
 
 
-def test_targets_of_both_infinities_are_refused(tmp_path):
+@pytest.mark.parametrize("other", [(9, 6), (10, 5), (10, 0)])
+def test_targets_of_both_infinities_are_refused(tmp_path, other):
     case = horizon_case()
     activity = case.activity["fish"].copy()
-    activity[9, 5], activity[10, 5] = INF, -INF
+    activity[9, 5], activity[other] = INF, -INF
     with pytest.raises(InvalidInput, match=r"frame 9, neuron 5 is inf"):
         replace(case, activity={"fish": activity}).score(tmp_path)
 
