@@ -31,13 +31,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from zapeval.errors import InvalidInput, NotFound, ZapevalError
-from zapeval.recordings.metadata import (
-    DOCUMENT_LIMIT,
-    NESTING_LIMIT,
-    read_array_metadata,
-    read_document,
-    read_group_attributes,
-)
+from zapeval.recordings.documents import DOCUMENT_LIMIT, NESTING_LIMIT, read_document
+from zapeval.recordings.metadata import read_array_metadata, read_group_attributes
 from zapeval.recordings.stores import Store, open_store
 
 VALUES = np.arange(17 * 4 * 5, dtype="f4").reshape(17, 4, 5)

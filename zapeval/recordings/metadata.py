@@ -7,7 +7,6 @@ these limits, with codecs on the allow-list, are opened. Sources: the zarr v2 an
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +18,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zapeval.errors import InvalidInput, NotFound
+from zapeval.recordings.documents import DOCUMENT_LIMIT, read_document
 from zapeval.recordings.stores import Store
-
-DOCUMENT_LIMIT = 1 << 20
-"""Largest metadata document in bytes; a real one has a few thousand."""
-
-NESTING_LIMIT = 64
-"""Most levels of a metadata document; a sharded array has 9."""
 
 ARRAY_LIMIT = 1 << 46
 """Largest array in bytes; the full-resolution zebrafish video has 6.2e12."""
@@ -148,79 +142,6 @@ def read_group_attributes(store: Store) -> dict[str, Any]:
     if not isinstance(attributes, dict):
         raise InvalidInput(f"{store}/zarr.json: attributes: expected an object")
     return attributes
-
-
-def read_document(store: Store, key: str) -> dict[str, Any] | None:
-    """Returns a JSON object, or None where the key does not exist.
-
-    Raises:
-        InvalidInput: It is too large, no valid JSON object, nested too deep, or repeats a name.
-    """
-    data = store.read(key, DOCUMENT_LIMIT)
-    if data is None:
-        return None
-    try:
-        document = json.loads(
-            data.decode(),
-            object_pairs_hook=_unique_names,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_whole,
-        )
-    except RecursionError as error:
-        raise _too_deep(store, key) from error
-    except ValueError as error:
-        raise InvalidInput(f"{store}/{key}: is not valid JSON: {error}") from error
-    if not isinstance(document, dict):
-        raise InvalidInput(
-            f"{store}/{key}: is a JSON {type(document).__name__}, expected an object"
-        )
-    if _levels(document) > NESTING_LIMIT:
-        raise _too_deep(store, key)
-    return document
-
-
-def _levels(document: object) -> int:
-    """Returns how deep the lists and objects of a document lie in each other."""
-    levels, layer = 0, [document]
-    while layer:
-        levels += 1
-        layer = [child for node in layer for child in _children(node)]
-    return levels
-
-
-def _children(node: object) -> Iterable[object]:
-    if isinstance(node, dict):
-        return node.values()
-    return node if isinstance(node, list) else ()
-
-
-def _too_deep(store: Store, key: str) -> InvalidInput:
-    return InvalidInput(f"{store}/{key}: is nested deeper than {NESTING_LIMIT} levels")
-
-
-def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = dict(pairs)
-    if len(names) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return names
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON value")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(f"{text:.40} is beyond the range of a number")
-    return value
-
-
-def _whole(text: str) -> int:
-    if len(text) > 100:
-        raise ValueError(f"a number of {len(text):,} digits")
-    return int(text)
 
 
 class _Edge(BaseModel):

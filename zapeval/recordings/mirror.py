@@ -21,6 +21,7 @@ from typing import Literal
 from blake3 import blake3
 
 from zapeval.errors import InvalidInput, NotFound, Refused, StorageError, UsageError
+from zapeval.recordings.documents import DOCUMENT_LIMIT
 from zapeval.recordings.ledger import (
     Entry,
     Ledger,
@@ -31,7 +32,7 @@ from zapeval.recordings.ledger import (
     size_of,
     write_file,
 )
-from zapeval.recordings.metadata import DOCUMENT_LIMIT, ArrayMetadata, read_array_metadata
+from zapeval.recordings.metadata import ArrayMetadata, read_array_metadata
 from zapeval.recordings.stores import Store, open_store
 
 FILE_LIMIT = 1_000_000

@@ -17,7 +17,7 @@ import numpy as np
 
 from zapeval.errors import InvalidInput, NotFound
 from zapeval.recordings.arrays import Array, Transposed, open_array
-from zapeval.recordings.metadata import DOCUMENT_LIMIT, read_document
+from zapeval.recordings.documents import DOCUMENT_LIMIT, read_document
 from zapeval.recordings.stores import Store, open_store
 
 TRACES, STIMULUS, SEGMENTATION, VIDEO = "traces", "stimuli_features", "segmentation", "video"
