@@ -214,6 +214,20 @@ def test_repeating_goes_on_where_it_stopped(tmp_path, error, dtype):
     assert not (tmp_path / ".parts.part").exists()
 
 
+def test_repeating_another_day_goes_on_and_keeps_the_first_date(tmp_path):
+    case = fish()
+    interrupted(case, tmp_path, name="parts")
+    document = tmp_path / ".parts.part" / "zarr.json"
+    said = json.loads(document.read_text())
+    said["attributes"]["created"] = "2020-01-01T00:00:00+00:00"
+    document.write_text(json.dumps(said))
+    watching = Watching()
+    run(case, tmp_path, watching, "parts")
+    assert len(watching.windows) == WINDOWS[2] - 32
+    attributes = zarr.open_group(str(tmp_path / "parts"), mode="r").attrs
+    assert attributes["created"] == "2020-01-01T00:00:00+00:00"
+
+
 def test_interruption_at_any_block_leaves_the_same_bytes(tmp_path):
     case = fish()
     run(case, tmp_path, Watching(), "whole")

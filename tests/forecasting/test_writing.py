@@ -19,8 +19,8 @@ CONTEXT_FRAMES = 4
 
 def test_zebrafish_is_stored_a_step_and_an_even_share_of_neurons_a_chunk():
     layout = layout_of(ZAPBENCH, 71721)
-    assert layout.chunk == (32, 1, 7969)
-    assert layout.shard == (32, 32, 9 * 7969)
+    assert layout.chunk == (32, 1, 8192)
+    assert layout.shard == (32, 32, 9 * 8192)
 
 
 @pytest.mark.parametrize("neurons", [1, 7, 302, 8192, 8193, 71721, 200_000])

@@ -28,6 +28,7 @@ WINDOWS_A_BLOCK = 32
 """Windows a file: with 32 steps of 71,721 neurons 294 MB, written in 5 to 11 ms a window."""
 
 _COLUMNS = 8192
+_MULTIPLE = 1024
 _POOLED_BYTES = 8 << 20
 
 
@@ -35,10 +36,12 @@ def layout_of(benchmark: Benchmark, neurons: int) -> Layout:
     """Returns how predictions are stored: fast to score step by step, few files.
 
     A file holds 32 windows. Its chunks hold one step (all positions that fit 8 MiB where the
-    protocol pools them) of an even share of the neurons, so that 71,721 become 9 x 7,969.
+    protocol pools them) of an even share of the neurons, in whole multiples of 1,024 where they are
+    split: so 71,721 become nine parts of at most 8,192. BLAKE3 hashes rows that come in whole
+    kilobytes 2.5 times as fast as such that do not.
     """
     parts = -(-neurons // _COLUMNS)
-    columns = -(-neurons // parts)
+    columns = neurons if parts == 1 else -(-neurons // (parts * _MULTIPLE)) * _MULTIPLE
     steps = 1
     if benchmark.protocol == "next-step":
         steps = min(benchmark.horizon, max(1, _POOLED_BYTES // (WINDOWS_A_BLOCK * columns * 4)))
