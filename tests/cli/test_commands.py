@@ -222,3 +222,10 @@ def test_demo_goes_the_whole_round(run, tmp_path):
     assert "persistence" in again.out
     assert "\x1b" not in again.out + again.err
     assert list((tmp_path / "demo/figures").iterdir())
+
+
+@pytest.mark.parametrize("command", ["fetch", "verify"])
+def test_a_generated_recording_is_neither_fetched_nor_verified(run, command):
+    outcome = run("data", command, "zapbench-mini")
+    assert outcome.code == 5
+    assert "zapbench-mini: has no public recording" in outcome.err

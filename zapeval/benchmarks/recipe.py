@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 from zapeval.benchmarks.benchmark import Benchmark
 from zapeval.errors import InvalidInput
+from zapeval.recordings.mirror import Mirror
 from zapeval.recordings.recording import Recordings
 
 
@@ -40,6 +42,14 @@ class Recipe(ABC):
         Raises:
             InvalidInput: The recordings do not fit the recipe.
         """
+
+    def folder(self) -> Path | None:
+        """Returns the folder that holds, or would hold, its recordings; None where users say so."""
+        return None
+
+    def mirror(self) -> Mirror | None:
+        """Returns how its recordings are copied to that folder; None where they are not."""
+        return None
 
 
 def check_recordings(benchmark: Benchmark, recordings: Recordings) -> None:

@@ -87,6 +87,10 @@ class _Generated(Recipe):
             title=self.title,
         )
 
+    def folder(self) -> Path:
+        """Returns the folder of the generated recording."""
+        return brain_folder()
+
 
 @final
 class Mini(_Generated):

@@ -13,7 +13,7 @@ from typing import final
 from zapeval.benchmarks.benchmark import Benchmark, Series, Span, windows_in
 from zapeval.benchmarks.recipe import Recipe
 from zapeval.recordings.ledger import read_record
-from zapeval.recordings.mirror import Item, data_folder
+from zapeval.recordings.mirror import Item, Mirror, data_folder
 from zapeval.recordings.recording import Recording, Recordings, open_recording
 
 FRAMES = 7879
@@ -195,3 +195,11 @@ class ZapBench(Recipe):
         """Returns the benchmark, which is complete without its recording."""
         del recordings
         return ZAPBENCH
+
+    def folder(self) -> Path:
+        """Returns the folder of the local mirror."""
+        return mirror_folder()
+
+    def mirror(self) -> Mirror:
+        """Returns how the public bucket is mirrored."""
+        return Mirror(source=PUBLIC, items=MIRRORED, folder=mirror_folder())

@@ -64,6 +64,21 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mirror:
+    """A mirror that may be made: what is copied, from where, to where.
+
+    Attributes:
+        source: URI that the items lie below.
+        items: What is copied.
+        folder: The local folder.
+    """
+
+    source: str
+    items: tuple[Item, ...]
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """What a fetch did.
 
