@@ -131,6 +131,10 @@ BROKEN = {
     "a long context": (lambda b: replace(b, context_lengths=(4, 8)), "exceeds the longest allowed"),
     "no recording": (lambda b: with_series(b, recording="worm"), "'worm' is not one of"),
     "too early": (lambda b: with_series(b, origins=(3, 5)), r"need frames \[-1, 10\)"),
+    "too early for the longest context": (
+        lambda b: with_series(replace(b, context_lengths=(1, 4)), origins=(3, 5)),
+        r"need frames \[-1, 10\)",
+    ),
     "too late": (
         lambda b: with_series(b, origins=(50,)),
         r"\[46, 55\), but .* \[0, 52\)",
@@ -246,3 +250,8 @@ def test_digest_is_the_same_for_equal_benchmarks():
     assert horizon_case(seed=5).benchmark.digest == FISH.digest
     numpy_origins = tuple(int(o) for o in np.array(FISH.series[0].origins))
     assert with_series(FISH, origins=numpy_origins).digest == FISH.digest
+
+
+def test_a_primary_metric_that_does_not_exist_is_refused():
+    with pytest.raises(InvalidInput, match="primary metric 'r2', expected one of mae, mse"):
+        replace(horizon_case().benchmark, primary="r2")

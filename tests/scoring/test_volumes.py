@@ -208,3 +208,13 @@ def test_label_that_names_no_neuron_is_refused(tmp_path):
     labels[2, 2, 2] = NEURONS + 1
     with pytest.raises(InvalidInput, match="label 8, but the recording has 7 neurons"):
         replace(volumes, labels=labels).score(tmp_path)
+
+
+def test_each_series_may_have_volumes_of_its_own_size(tmp_path):
+    volumes = volume_case()
+    values = volumes.case.values["test_condition_1"][..., :3, :, :2].copy()
+    cropped = replace(volumes, case=volumes.case.with_values(test_condition_1=values))
+    traces = cropped.traces()
+    lost = set(np.flatnonzero(np.isnan(traces.values["test_condition_1"][0, 0])).tolist())
+    card, _ = cropped.score(tmp_path)
+    assert_scores(card, scores_by_loops(traces, missing={"condition 1": lost}), tolerance=1e-6)

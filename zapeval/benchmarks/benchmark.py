@@ -27,6 +27,9 @@ Protocol = Literal["horizon", "next-step"]
 Sampled = Literal["time", "series"]
 Span = tuple[int, int]
 
+PRIMARY = ("mae", "mse")
+"""Metrics that can be the summary: lower is better, and an average always exists."""
+
 METRIC_DEFINITIONS = 1
 """Version of the metric definitions in zapeval/scoring/metrics.py; part of every digest."""
 
@@ -231,6 +234,11 @@ def _check_names(benchmark: Benchmark) -> None:
 def _check_steps(benchmark: Benchmark) -> None:
     if benchmark.horizon < 1:
         raise InvalidInput(f"benchmark {benchmark.label}: horizon {benchmark.horizon} is below 1")
+    if benchmark.primary not in PRIMARY:
+        raise InvalidInput(
+            f"benchmark {benchmark.label}: primary metric {benchmark.primary!r}, expected one of "
+            f"{', '.join(PRIMARY)}"
+        )
     bad = [step for step in benchmark.summary_steps if not 1 <= step <= benchmark.steps]
     if bad or not benchmark.summary_steps:
         raise InvalidInput(

@@ -194,7 +194,7 @@ def _traces(task: Task, block: np.ndarray) -> np.ndarray:
         )
     x, y, z = task.array.shape[2:]
     segmentation = _SEGMENTATIONS.get(
-        (task.run, task.series.recording),
+        (task.run, f"{task.series.recording} {x} {y} {z}"),
         lambda: open_segmentation(labels, task.recording.neurons, (x, y, z), task.grid),
     )
     means = segmentation.means(block.reshape(-1, x, y, z))
