@@ -27,8 +27,8 @@ Protocol = Literal["horizon", "next-step"]
 Sampled = Literal["time", "series"]
 Span = tuple[int, int]
 
-PRIMARY = ("mae", "mse")
-"""Metrics that can be the summary: lower is better, and an average always exists."""
+PRIMARY = ("mae", "mse", "correlation")
+"""Metrics that can be the summary."""
 
 METRIC_DEFINITIONS = 1
 """Version of the metric definitions in zapeval/scoring/metrics.py; part of every digest."""
