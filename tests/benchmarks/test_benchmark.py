@@ -253,5 +253,7 @@ def test_digest_is_the_same_for_equal_benchmarks():
 
 
 def test_a_primary_metric_that_does_not_exist_is_refused():
-    with pytest.raises(InvalidInput, match="primary metric 'r2', expected one of mae, mse, correlation"):
+    with pytest.raises(
+        InvalidInput, match="primary metric 'r2', expected one of mae, mse, correlation"
+    ):
         replace(horizon_case().benchmark, primary="r2")

@@ -480,3 +480,38 @@ def test_any_chunks_give_the_same_scores(run, tiny, tmp_path):
         texts.add(tuple(values))
     assert len(texts) == 2
     assert RAW2.chunk not in ((17, 4, 5), (1, 1, 1))
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv", "--maps", "--figures"])
+def test_nothing_is_written_into_the_store_that_is_scored(run, tiny, store, option):
+    before = sorted(path.relative_to(store) for path in store.rglob("*"))
+    outcome = run("score", store, "-b", tiny, "-c", 2, option, store / "a.csv")
+    assert outcome.code == 2
+    assert "which is read; choose another place" in outcome.err
+    assert sorted(path.relative_to(store) for path in store.rglob("*")) == before
+
+
+def test_a_link_or_a_pipe_is_not_replaced_by_an_output(run, tiny, store, tmp_path):
+    (tmp_path / "real.json").write_text("mine")
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    os.mkfifo(tmp_path / "pipe.json")
+    for name in ("link.json", "pipe.json"):
+        outcome = run("score", store, "-b", tiny, "-c", 2, "--json", tmp_path / name)
+        assert outcome.code == 2
+        assert "is a link or a device" in outcome.err
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "pipe.json").is_fifo()
+
+
+def test_standard_output_that_is_full_is_said(store, tiny):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "zapeval", "score", store, "-b", tiny, "-c", "2"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert "standard output could not be written: No space left" in done.stderr
+    assert "Traceback" not in done.stderr

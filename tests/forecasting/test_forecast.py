@@ -10,7 +10,7 @@ import zarr
 from builders import CONTEXT, Case, horizon_case, targets_of, worms_case
 
 from baselines.naive import Mean, Persistence
-from zapeval.errors import BrokenPlugin, InvalidInput
+from zapeval.errors import BrokenPlugin, InvalidInput, Refused
 from zapeval.forecasting import forecast as module
 from zapeval.forecasting.forecast import forecast
 from zapeval.forecasting.forecaster import Contexts, Forecaster
@@ -203,7 +203,8 @@ def test_repeating_goes_on_where_it_stopped(tmp_path, error, dtype):
     case = fish()
     series = case.benchmark.one(STOP)
     run(case, tmp_path, Watching(), "whole", dtype=dtype)
-    with pytest.raises(error):
+    raised = error if error is KeyboardInterrupt else BrokenPlugin
+    with pytest.raises(raised):
         run(case, tmp_path, Interrupted(STOP, series.origins[33], error), "parts", dtype=dtype)
     assert not (tmp_path / "parts").exists()
     watching, told = Watching(), []
@@ -570,3 +571,28 @@ def test_next_step_predictions_line_up_with_their_targets(tmp_path):
     found = run(case, tmp_path, Ramp())
     for series in case.benchmark.series:
         np.testing.assert_array_equal(found[series.array], targets_of(case, series))
+
+
+def test_a_forecaster_that_raises_is_named_with_what_it_raised(tmp_path):
+    case = fish()
+    first = case.benchmark.series[0]
+    with pytest.raises(BrokenPlugin, match=r"watching: .*windows \[0, .*raised ValueError"):
+        run(case, tmp_path, Interrupted(first.name, first.origins[0], ValueError), "parts")
+
+
+def test_two_runs_do_not_write_one_store(tmp_path):
+    case = fish()
+    with pytest.raises(Refused, match="another forecast is writing it"):
+        run(case, tmp_path, Rival(case, tmp_path), "parts")
+
+
+class Rival(Watching):
+    """Starts a second run of the same store in the middle of the first."""
+
+    def __init__(self, case, folder):
+        super().__init__()
+        self._case, self._folder = case, folder
+
+    def forecast(self, contexts):
+        run(self._case, self._folder, Watching(), "parts")
+        return super().forecast(contexts)

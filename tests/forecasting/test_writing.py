@@ -62,6 +62,7 @@ def test_blocks_are_given_in_order_and_those_written_no_more(tmp_path):
     assert list(writer.todo(case.benchmark, series, 7)) == [(0, 32), (32, 64), (64, 70)]
     writer.write(series, 32, values[32:64])
     assert list(writer.todo(case.benchmark, series, 7)) == [(0, 32), (64, 70)]
+    writer.close()
     again = begun(tmp_path / "a", case)
     assert list(again.todo(case.benchmark, series, 7)) == [(0, 32), (64, 70)]
 

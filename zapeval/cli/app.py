@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from zapeval.cli import benchmarks, check, data, demo, forecast, forecasters, score
 from zapeval.cli.console import note
-from zapeval.errors import ZapevalError
+from zapeval.errors import InvalidInput, ZapevalError
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
@@ -57,7 +58,17 @@ def main() -> None:
     except ZapevalError as error:
         note(f"error: {error}")
         sys.exit(error.exit_code)
+    except OSError as error:
+        # Standard output, that is: every other file is opened where its errors are told apart.
+        _silence()
+        note(f"error: standard output could not be written: {error.strerror}")
+        sys.exit(InvalidInput.exit_code)
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:
             note("interrupted; repeat the command to go on")
         raise
+
+
+def _silence() -> None:
+    """Leads standard output nowhere, so that nothing more is tried when the program ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

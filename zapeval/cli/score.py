@@ -6,6 +6,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,10 +64,11 @@ def score(
     quiet: Quiet = False,
 ) -> None:
     """Score predictions: MAE, MSE and correlation for every series and step, and the summary."""
+    from zapeval.recordings.stores import open_store
     from zapeval.recordings.writer import beside, files_into
 
     file = None if json in (None, "-") else Path(str(json))
-    _check_outputs(file, csv, maps, figures)
+    _check_outputs(file, csv, maps, figures, open_store(predictions).path)
     opened, chosen = select_for(predictions, benchmark, context, data)
     begun = time.monotonic()
     with beside(maps) if maps is not None else nullcontext() as made:
@@ -164,17 +166,25 @@ def run_score(
 
 
 def _check_outputs(
-    json: Path | None, csv: Path | None, maps: Path | None, figures: Path | None
+    json: Path | None,
+    csv: Path | None,
+    maps: Path | None,
+    figures: Path | None,
+    source: Path | None,
 ) -> None:
-    if csv is not None and csv.suffix not in (".csv", ".txt", ""):
+    if csv is not None and (csv.suffix not in (".csv", ".txt", "") or str(csv) == "-"):
         raise UsageError(f"{csv}: expected a name that ends in .csv")
     for path in (json, csv):
         if path is not None:
-            check_output(path, "file")
+            check_output(path, "file", source)
     if maps is not None:
-        check_output(maps, "new")
+        check_output(maps, "new", source)
     if figures is not None:
-        check_output(figures, "folder")
+        check_output(figures, "folder", source)
+        if find_spec("matplotlib") is None:
+            raise UsageError(
+                'figures: need matplotlib; install it with `pip install "zapeval[figures]"`'
+            )
 
 
 def _draw(card: Scorecard, benchmark: Benchmark, folder: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from zapeval.benchmarks.benchmark import Benchmark, Series, Span, context_span
 from zapeval.benchmarks.recipe import check_recordings
-from zapeval.errors import BrokenPlugin
+from zapeval.errors import BrokenPlugin, ZapevalError
 from zapeval.forecasting.forecaster import Contexts, Forecaster
 from zapeval.forecasting.manifest import BenchmarkPart, ForecasterPart, Manifest
 from zapeval.forecasting.writing import Dtype, PredictionsWriter
@@ -53,20 +53,23 @@ def forecast(
     """
     check_recordings(benchmark, recordings)
     writer = PredictionsWriter(path, manifest_of(forecaster, benchmark, context), dtype)
-    for series in benchmark.series:
-        recording = recordings[series.recording]
-        done = series.windows
-        for windows in writer.todo(benchmark, series, recording.neurons):
-            values = forecast_windows(
-                forecaster, benchmark, series, recording, windows, context=context
-            )
-            writer.write(series, windows[0], values)
-            done -= windows[1] - windows[0]
-            if progress is not None:
-                progress(windows[1] - windows[0])
-        if progress is not None and done:
-            progress(done)
-    writer.finish()
+    try:
+        for series in benchmark.series:
+            recording = recordings[series.recording]
+            done = series.windows
+            for windows in writer.todo(benchmark, series, recording.neurons):
+                values = forecast_windows(
+                    forecaster, benchmark, series, recording, windows, context=context
+                )
+                writer.write(series, windows[0], values)
+                done -= windows[1] - windows[0]
+                if progress is not None:
+                    progress(windows[1] - windows[0])
+            if progress is not None and done:
+                progress(done)
+        writer.finish()
+    finally:
+        writer.close()
 
 
 def forecast_windows(
@@ -170,8 +173,13 @@ def _contexts(
 
 
 def _checked(forecaster: Forecaster, contexts: Contexts, windows: Span) -> np.ndarray:
-    values = forecaster.forecast(contexts)
     where = f"{forecaster.name}: {contexts.series}, windows [{windows[0]}, {windows[1]})"
+    try:
+        values = forecaster.forecast(contexts)
+    except ZapevalError:
+        raise
+    except Exception as error:
+        raise BrokenPlugin(f"{where}: raised {type(error).__name__}: {error}") from error
     count, _, neurons = contexts.activity.shape
     expected = (count, contexts.horizon, neurons)
     if not isinstance(values, np.ndarray) or values.dtype != np.float32:

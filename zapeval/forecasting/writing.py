@@ -7,7 +7,10 @@ and repeating the command goes on behind them.
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -15,7 +18,7 @@ from typing import Literal
 import numpy as np
 
 from zapeval.benchmarks.benchmark import Benchmark, Series, Span
-from zapeval.errors import InvalidInput
+from zapeval.errors import InvalidInput, Refused, StorageError
 from zapeval.forecasting.manifest import Manifest
 from zapeval.recordings.arrays import ZarrArray
 from zapeval.recordings.metadata import read_group_attributes
@@ -58,8 +61,12 @@ class PredictionsWriter:
         manifest: What it will say of itself.
         dtype: ``float32``, or ``float16`` at half the size.
 
+    Attributes:
+        close: Lets go of the store, so that another run may take it up; it ends so by itself.
+
     Raises:
-        InvalidInput: path exists, or an unfinished run of other settings lies beside it.
+        InvalidInput: path exists.
+        Refused: Another run is writing it.
     """
 
     def __init__(self, path: Path, manifest: Manifest, dtype: Dtype = "float32") -> None:
@@ -69,6 +76,7 @@ class PredictionsWriter:
         self._dtype = dtype
         self._partial = path.with_name(f".{path.name}.part")
         self._writers: dict[str, ArrayWriter] = {}
+        self.close = weakref.finalize(self, os.close, _lock(self._partial))
         _begin(self._partial, manifest)
 
     def todo(self, benchmark: Benchmark, series: Series, neurons: int) -> Iterator[Span]:
@@ -101,6 +109,7 @@ class PredictionsWriter:
         for lock in self._partial.rglob("*.__lock"):
             lock.unlink()
         self._partial.rename(self._path)
+        self.close()
 
     def _array(
         self, store: Store, benchmark: Benchmark, series: Series, neurons: int
@@ -115,15 +124,34 @@ class PredictionsWriter:
         return create_array(store, shape, self._dtype, layout_of(benchmark, neurons))
 
 
+def _lock(partial: Path) -> int:
+    """Makes the folder of an unfinished run where there is none, and locks it for this process."""
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        folder = os.open(partial, os.O_RDONLY)
+    except OSError as error:
+        raise StorageError(f"{partial}: could not be made: {error.strerror}") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(folder)
+        raise Refused(f"{partial}: another forecast is writing it; wait until it ends") from error
+    return folder
+
+
 def _begin(partial: Path, manifest: Manifest) -> None:
     """Begins a run, or takes up the unfinished one of the same manifest."""
     attributes = manifest.to_attributes()
-    if partial.exists():
-        try:
-            begun = read_group_attributes(open_store(partial))
-        except InvalidInput:
-            begun = {}
-        if begun | {"created": ""} == attributes | {"created": ""}:
-            return
-        shutil.rmtree(partial)
+    try:
+        begun = read_group_attributes(open_store(partial))
+    except InvalidInput:
+        begun = {}
+    if begun | {"created": ""} == attributes | {"created": ""}:
+        return
+    # What is in the folder goes, not the folder: it holds the lock.
+    for child in partial.iterdir():
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        else:
+            child.unlink()
     write_group(open_store(partial), attributes)

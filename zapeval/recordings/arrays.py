@@ -134,8 +134,13 @@ class ZarrArray(Array):
             "fill_missing_data_reads": False,
             "recheck_cached_data": "open",
         }
+        if self.metadata.zarr_format == 2:
+            # What was checked is what is opened; and TensorStore refuses members that it does not
+            # know, such as the checksum flag of zstd that newer writers add.
+            spec["metadata"] = _known_members(self.metadata.document)
         try:
-            return ts.open(spec, open=True, read=True).result()
+            assume = self.metadata.zarr_format == 2
+            return ts.open(spec, open=True, assume_metadata=assume, read=True).result()
         except ValueError as error:
             raise StorageError(
                 f"{self.uri}: could not be opened: {first_sentence(error)}"
@@ -242,3 +247,11 @@ def chunks_in(spans: tuple[Span, ...], chunk: tuple[int, ...]) -> Iterator[tuple
         for (start, stop), c in zip(spans, chunk, strict=True)
     )
     return product(*ranges)
+
+
+def _known_members(document: dict[str, Any]) -> dict[str, Any]:
+    """Returns zarr v2 metadata without the one compressor option that TensorStore lacks."""
+    compressor = document.get("compressor")
+    if not isinstance(compressor, dict):
+        return document
+    return document | {"compressor": {k: v for k, v in compressor.items() if k != "checksum"}}
