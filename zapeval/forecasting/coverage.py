@@ -18,8 +18,6 @@ from zapeval.recordings.arrays import ZarrArray
 from zapeval.recordings.chunks import ChunkFiles
 
 _SHOWN, _COUNTED = 3, 10_000
-_MISSING = "chunk is missing"
-_ZEROS = " (zarr-python leaves out chunks of zeros unless write_empty_chunks is set)"
 
 
 def uncovered(array: ZarrArray) -> Iterator[str]:
@@ -55,8 +53,7 @@ def _bad_local(array: ZarrArray, root: Path) -> Iterator[str]:
         path = root / key
         fault = _folder_fault(root, key, folders) or _file_fault(path, exact)
         if fault:
-            hint = _ZEROS if fault == _MISSING else ""
-            yield f"{path}: {fault}; write it again{hint}"
+            yield f"{path}: {fault}; write it again"
         elif metadata.index_at:
             yield from _bad_shard(array, root, key)
 
@@ -82,7 +79,7 @@ def _file_fault(path: Path, exact: int | None) -> str:
     try:
         status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
-        return _MISSING
+        return "chunk is missing"
     except OSError as error:
         return f"could not be read: {error.strerror}"
     if not stat.S_ISREG(status.st_mode):
