@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zapeval.benchmarks.recipe import Recipe
 from zapeval.errors import BrokenPlugin, NotFound
-from zapeval.registry import BENCHMARKS, find, plugins
+from zapeval.registry import BENCHMARKS, find
 
 
 def find_recipe(name: str) -> Recipe:
@@ -27,8 +27,3 @@ def find_recipe(name: str) -> Recipe:
     if at and version != str(recipe.version):
         raise NotFound(f"benchmark {name!r}: known version: {identifier}@{recipe.version}")
     return recipe
-
-
-def known_recipes() -> list[Recipe]:
-    """Returns the recipes of all registered benchmarks."""
-    return [find_recipe(name) for name in plugins(BENCHMARKS)]

@@ -1,7 +1,7 @@
 """Maps: each neuron's own scores, ``float32 [steps, neurons]`` a series and metric, in zarr.
 
 ``OUT.zarr/<series array>/<metric>``; NaN where a neuron is missing, masked, or its correlation
-undefined.
+undefined. (Under ``official`` a missing neuron has the errors that it is given: none.)
 """
 
 from __future__ import annotations
