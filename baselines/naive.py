@@ -8,7 +8,8 @@ from typing import Any, final
 import numpy as np
 
 from zapeval.errors import UsageError
-from zapeval.forecasting.forecaster import Contexts, Forecaster
+from zapeval.forecasting.contexts import Contexts
+from zapeval.forecasting.forecaster import Forecaster
 
 
 @final

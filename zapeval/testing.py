@@ -15,7 +15,8 @@ from abc import abstractmethod
 
 import numpy as np
 
-from zapeval.forecasting.forecaster import Contexts, Forecaster
+from zapeval.forecasting.contexts import Contexts
+from zapeval.forecasting.forecaster import Forecaster
 
 
 class ForecasterContract:

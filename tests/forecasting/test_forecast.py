@@ -136,12 +136,9 @@ def test_contexts_lead_to_no_frame_that_is_not_in_them(tmp_path, make):
 
 
 @pytest.mark.parametrize("make", [fish, worms_case])
-def test_contexts_are_copies_that_may_be_overwritten(tmp_path, make):
-    case = make()
-    kept = run(case, tmp_path, Watching(), "kept")
-    spoilt = run(case, tmp_path, Vandal(), "spoilt")
-    for name, values in kept.items():
-        np.testing.assert_array_equal(spoilt[name], values)
+def test_a_forecaster_that_writes_into_its_contexts_is_refused(tmp_path, make):
+    with pytest.raises(BrokenPlugin, match=r"vandal: .*windows \[0, .*changed its contexts"):
+        run(make(), tmp_path, Vandal())
 
 
 def test_context_may_be_shorter_than_the_boards(tmp_path):

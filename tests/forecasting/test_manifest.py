@@ -34,9 +34,10 @@ def test_attributes_have_the_promised_names():
         *("schema", "benchmark", "context", "forecaster", "software", "created", "grid")
     }
     assert set(attributes()["benchmark"]) == {"id", "version", "digest"}
-    assert {"name", "version", "parameters", "seed", "covariates", "training_data"} == set(
-        attributes()["forecaster"]
-    )
+    assert set(attributes()["forecaster"]) == {
+        *("name", "version", "parameters", "seed", "covariates", "training_data"),
+        *("leaks", "code", "checkpoint", "cost"),
+    }
 
 
 def test_grid_is_that_of_the_segmentation():

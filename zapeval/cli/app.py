@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from zapeval.cli import benchmarks, check, data, demo, forecast, forecasters, score
+from zapeval.cli import benchmarks, check, data, demo, forecast, forecasters, score, train
 from zapeval.cli.console import note
 from zapeval.errors import InvalidInput, ZapevalError
 
@@ -25,6 +25,7 @@ app.command("demo")(demo.demo)
 app.add_typer(benchmarks.app, name="benchmarks")
 app.add_typer(data.app, name="data")
 app.add_typer(forecasters.app, name="forecasters")
+app.command("train")(train.train)
 app.command("forecast")(forecast.forecast)
 app.command("check")(check.check)
 app.command("score")(score.score)

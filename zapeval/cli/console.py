@@ -76,6 +76,52 @@ def _bar(what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
         yield lambda done: bar.update(task, advance=done)
 
 
+@contextmanager
+def steps(what: str, *, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """Gives a function that is told how many of how many steps are done, with a word on them.
+
+    Args:
+        what: What is being done.
+        quiet: Whether to show nothing.
+    """
+    if quiet:
+        yield lambda done, total, text: None
+    elif sys.stderr.isatty():
+        from rich import progress as bars
+        from rich.console import Console
+
+        columns = (
+            bars.TextColumn("{task.description}"),
+            *(bars.BarColumn(), bars.MofNCompleteColumn(), bars.TimeRemainingColumn()),
+            bars.TextColumn("{task.fields[text]}", markup=False),
+        )
+        with bars.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task(what, total=None, text="")
+            yield lambda done, total, text: bar.update(
+                task, completed=done, total=total, text=_plain(text)
+            )
+    else:
+        yield _step_lines(what)
+
+
+def _step_lines(what: str) -> Callable[[int, int, str], None]:
+    """Returns what prints a line now and then, for logs."""
+    begun = shown = time.monotonic()
+    first: int | None = None
+
+    def report(done: int, total: int, text: str) -> None:
+        nonlocal shown, first
+        first = done if first is None else first
+        now = time.monotonic()
+        if now - shown >= _LINE_SECONDS:
+            shown = now
+            passed = now - begun
+            left = passed / max(1, done - first) * (total - done)
+            note(f"{what}: step {done:,} of {total:,}, {passed:.0f} s, {left:.0f} s left; {text}")
+
+    return report
+
+
 def _lines(what: str, total: int, unit: str) -> Callable[[int], None]:
     """Returns what prints a line now and then, for logs."""
     begun = shown = time.monotonic()

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from zapeval.cli.console import Quiet, note, progress
+from zapeval.cli.forecasters import Settings, trained_forecaster
 from zapeval.cli.outputs import check_output
 from zapeval.cli.selection import ContextLength, Data, select
 
@@ -32,15 +33,28 @@ def forecast(
     dtype: Annotated[
         StoredType, typer.Option(help="Stored type; float16 halves the size.")
     ] = StoredType.float32,
+    compress: Annotated[
+        bool, typer.Option("--compress/--raw", help="Compress without loss, or store as is.")
+    ] = True,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="What zapeval train made.")
+    ] = None,
+    settings: Settings = None,
     quiet: Quiet = False,
 ) -> None:
     """Forecast a benchmark and write the predictions; repeat an interrupted run to go on."""
-    from zapeval.cli.forecasters import make_forecaster
+    from zapeval.forecasting.checkpoint import check_fitted, load_checkpoint
     from zapeval.forecasting.forecast import forecast as run
 
     check_output(out, "new")
-    made = make_forecaster(forecaster)
+    made = trained_forecaster(forecaster, settings or (), checkpoint)
+    check_fitted(made, checkpoint)
     chosen = select(benchmark, context, data)
+    trained = None
+    if checkpoint is not None:
+        trained = load_checkpoint(
+            made, checkpoint, chosen.benchmark, chosen.recordings, chosen.context
+        )
     with progress(made.name, chosen.benchmark.windows, "windows", quiet=quiet) as advance:
         run(
             made,
@@ -48,7 +62,9 @@ def forecast(
             chosen.recordings,
             out,
             context=chosen.context,
+            trained=trained,
             dtype=dtype.value,
+            compressed=compress,
             progress=advance,
         )
     if not quiet:

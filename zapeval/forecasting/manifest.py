@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.metadata
+import inspect
+import json
+import platform
+from collections.abc import Iterable
+from pathlib import Path
 from reprlib import repr as short
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from zapeval.errors import InvalidInput
+from zapeval.errors import BrokenPlugin, InvalidInput
 from zapeval.recordings.grid import Grid
+
+if TYPE_CHECKING:
+    from zapeval.forecasting.forecaster import Forecaster
 
 SCHEMA = "zapeval.predictions/1"
 _Text = Annotated[str, Field(max_length=2000)]
@@ -29,6 +39,14 @@ class BenchmarkPart(_Part):
     digest: _Text
 
 
+class CostPart(_Part):
+    """What training cost: number of learned parameters, seconds, and on what."""
+
+    parameters: Annotated[int, Field(ge=0)] | None = None
+    training_seconds: Annotated[float, Field(ge=0)] | None = None
+    hardware: _Text = ""
+
+
 class ForecasterPart(_Part):
     """Which forecaster made them, and from what."""
 
@@ -38,6 +56,10 @@ class ForecasterPart(_Part):
     seed: int | None = None
     covariates: tuple[_Text, ...] = ()
     training_data: _Text = ""
+    leaks: _Text = ""
+    code: _Text = ""
+    checkpoint: _Text = ""
+    cost: CostPart | None = None
 
 
 class GridPart(_Part):
@@ -67,6 +89,59 @@ class Manifest(_Part):
     def to_attributes(self) -> dict[str, Any]:
         """Returns the attributes of the group."""
         return self.model_dump(mode="json", by_alias=True)
+
+
+def said_of(forecaster: Forecaster) -> ForecasterPart:
+    """Returns what a forecaster says of itself.
+
+    Raises:
+        BrokenPlugin: It has no name, or parameters that JSON does not hold.
+    """
+    try:
+        parameters = json.loads(json.dumps(dict(forecaster.parameters), allow_nan=False))
+        return ForecasterPart(
+            name=forecaster.name,
+            version=forecaster.version,
+            parameters=parameters,
+            covariates=tuple(forecaster.covariates),
+            leaks=forecaster.leaks,
+            code=_code_of(forecaster),
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        who = getattr(forecaster, "name", type(forecaster).__name__)
+        raise BrokenPlugin(
+            f"{who}: its name, version and parameters go into the manifest as JSON: {error}"
+        ) from error
+
+
+def _code_of(forecaster: Forecaster) -> str:
+    """Returns the digest of the file that defines a forecaster, or "" where there is none."""
+    try:
+        file = inspect.getsourcefile(type(forecaster))
+        return "" if file is None else digest_of([Path(file)])
+    except (OSError, TypeError):
+        return ""
+
+
+def digest_of(files: Iterable[Path]) -> str:
+    """Returns the SHA-256 of files, one after the other, as ``sha256:`` and 64 hex digits.
+
+    Raises:
+        OSError: One can't be read.
+    """
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return "sha256:" + digest.hexdigest()
+
+
+def software() -> dict[str, str]:
+    """Returns the versions of what runs."""
+    return {
+        "zapeval": importlib.metadata.version("zapeval"),
+        "python": platform.python_version(),
+    }
 
 
 def read_manifest(attributes: dict[str, Any], where: str) -> Manifest | None:

@@ -1,13 +1,12 @@
 """Writing predictions: blocks of windows into a store that appears when it is complete.
 
 Blocks go to a folder beside, ``.NAME.part``; a block is one file, renamed into place by the storage
-library when all its bytes are on disk. So after an interruption the blocks that exist are whole,
-and repeating the command goes on behind them.
+library when all its bytes are written, and then noted in a journal with its checksum. Repeating an
+interrupted command verifies what is noted and writes the rest.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import weakref
@@ -18,7 +17,9 @@ from typing import Literal
 import numpy as np
 
 from zapeval.benchmarks.benchmark import Benchmark, Series, Span
-from zapeval.errors import InvalidInput, Refused, StorageError
+from zapeval.errors import InvalidInput
+from zapeval.recordings.journal import Journal
+from zapeval.recordings.lock import lock
 from zapeval.forecasting.manifest import Manifest
 from zapeval.recordings.arrays import ZarrArray
 from zapeval.recordings.metadata import read_group_attributes
@@ -35,7 +36,7 @@ _MULTIPLE = 1024
 _POOLED_BYTES = 8 << 20
 
 
-def layout_of(benchmark: Benchmark, neurons: int) -> Layout:
+def layout_of(benchmark: Benchmark, neurons: int, *, compressed: bool = True) -> Layout:
     """Returns how predictions are stored: fast to score step by step, few files.
 
     A file holds 32 windows. Its chunks hold one step (all positions that fit 8 MiB where the
@@ -50,7 +51,7 @@ def layout_of(benchmark: Benchmark, neurons: int) -> Layout:
         steps = min(benchmark.horizon, max(1, _POOLED_BYTES // (WINDOWS_A_BLOCK * columns * 4)))
     chunk = (WINDOWS_A_BLOCK, steps, columns)
     shard = (WINDOWS_A_BLOCK, steps * -(-benchmark.horizon // steps), columns * parts)
-    return Layout(chunk=chunk, shard=shard)
+    return Layout(chunk=chunk, shard=shard, compressed=compressed)
 
 
 class PredictionsWriter:
@@ -60,6 +61,7 @@ class PredictionsWriter:
         path: The store to make; must not exist.
         manifest: What it will say of itself.
         dtype: ``float32``, or ``float16`` at half the size.
+        compressed: Whether to compress, without loss.
 
     Attributes:
         close: Lets go of the store, so that another run may take it up; it ends so by itself.
@@ -69,15 +71,19 @@ class PredictionsWriter:
         Refused: Another run is writing it.
     """
 
-    def __init__(self, path: Path, manifest: Manifest, dtype: Dtype = "float32") -> None:
+    def __init__(
+        self, path: Path, manifest: Manifest, dtype: Dtype = "float32", *, compressed: bool = True
+    ) -> None:
         if path.exists():
             raise InvalidInput(f"{path}: exists; remove it or choose another name")
         self._path = path
         self._dtype = dtype
+        self._compressed = compressed
         self._partial = path.with_name(f".{path.name}.part")
         self._writers: dict[str, ArrayWriter] = {}
-        self.close = weakref.finalize(self, os.close, _lock(self._partial))
+        self.close = weakref.finalize(self, os.close, lock(self._partial, "forecast"))
         _begin(self._partial, manifest)
+        self._journal = Journal(self._partial)
 
     def todo(self, benchmark: Benchmark, series: Series, neurons: int) -> Iterator[Span]:
         """Yields the blocks of windows of a series that are not written yet."""
@@ -85,7 +91,7 @@ class PredictionsWriter:
         if series.array not in self._writers:
             self._writers[series.array] = self._array(store, benchmark, series, neurons)
         for block, start in enumerate(range(0, series.windows, WINDOWS_A_BLOCK)):
-            if not (self._partial / series.array / f"c/{block}/0/0").is_file():
+            if not self._journal.holds(_file_of(series, block)):
                 yield start, min(start + WINDOWS_A_BLOCK, series.windows)
 
     def write(self, series: Series, start: int, values: np.ndarray) -> None:
@@ -103,11 +109,13 @@ class PredictionsWriter:
                 "store float32"
             )
         self._writers[series.array].write((start, 0, 0), stored)
+        self._journal.add(_file_of(series, start // WINDOWS_A_BLOCK))
 
     def finish(self) -> None:
         """Makes the store appear under its name."""
-        for lock in self._partial.rglob("*.__lock"):
-            lock.unlink()
+        for left in self._partial.rglob("*.__lock"):
+            left.unlink()
+        self._journal.remove()
         self._partial.rename(self._path)
         self.close()
 
@@ -117,26 +125,17 @@ class PredictionsWriter:
         shape = (series.windows, benchmark.horizon, neurons)
         if (self._partial / series.array / "zarr.json").is_file():
             begun = ZarrArray(store)
-            if (begun.shape, begun.dtype.name) == (shape, self._dtype):
+            same = (begun.shape, begun.dtype.name) == (shape, self._dtype)
+            if same and bool(begun.metadata.codecs) == self._compressed:
                 return reopen_array(store)
             # Of another type, or from another recording: the manifest tells neither.
             shutil.rmtree(self._partial / series.array)
-        return create_array(store, shape, self._dtype, layout_of(benchmark, neurons))
+        layout = layout_of(benchmark, neurons, compressed=self._compressed)
+        return create_array(store, shape, self._dtype, layout)
 
 
-def _lock(partial: Path) -> int:
-    """Makes the folder of an unfinished run where there is none, and locks it for this process."""
-    try:
-        partial.mkdir(parents=True, exist_ok=True)
-        folder = os.open(partial, os.O_RDONLY)
-    except OSError as error:
-        raise StorageError(f"{partial}: could not be made: {error.strerror}") from error
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(folder)
-        raise Refused(f"{partial}: another forecast is writing it; wait until it ends") from error
-    return folder
+def _file_of(series: Series, block: int) -> str:
+    return f"{series.array}/c/{block}/0/0"
 
 
 def _begin(partial: Path, manifest: Manifest) -> None:

@@ -1,0 +1,300 @@
+"""Training: what a forecaster that learns is handed; nothing of the test frames is in reach.
+
+A training window has all its frames, context and targets, in one training range of its series. A
+validation window has its targets in a validation range; its context may reach back into what comes
+before, as in Lueckmann et al. 2025 (arXiv 2503.02618), section 3.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from zapeval.benchmarks.benchmark import (
+    Benchmark,
+    Series,
+    Span,
+    context_span,
+    mask_array,
+    target_span,
+)
+from zapeval.errors import BrokenPlugin, InvalidInput
+from zapeval.forecasting.contexts import Contexts, contexts_of, targets_of
+from zapeval.recordings.arrays import Array
+from zapeval.recordings.frames import Frames
+from zapeval.recordings.recording import NeuronTable, Recording, Recordings
+
+Scale = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Puts values of some windows, its second argument, on a scale that their contexts give."""
+
+Report = Callable[[int, int, str], None]
+"""Is told how many of how many steps are done, and a word on how it goes."""
+
+
+def _silent(done: int, total: int, text: str) -> None:
+    del done, total, text
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TrainingSeries:
+    """The training and validation frames of one series.
+
+    Attributes:
+        name: Name of the series.
+        recording: Key of its recording.
+        neurons: Number of neurons.
+        train: Frame ranges ``[start, stop)`` to train on.
+        validation: Frame ranges ``[start, stop)`` to choose by.
+        train_origins: Origins of its training windows.
+        validation_origins: Origins of its validation windows.
+    """
+
+    name: str
+    recording: str
+    neurons: int
+    train: tuple[Span, ...]
+    validation: tuple[Span, ...]
+    train_origins: tuple[int, ...]
+    validation_origins: tuple[int, ...]
+    _benchmark: Benchmark = field(repr=False)
+    _series: Series = field(repr=False)
+    _recording: Recording = field(repr=False)
+    _frames: Frames = field(repr=False)
+    _context: int = field(repr=False)
+    _covariates: tuple[str, ...] = field(repr=False)
+    _leaks: bool = field(repr=False)
+    _scale: Scale | None = field(default=None, repr=False)
+
+    @property
+    def mask(self) -> np.ndarray | None:
+        """Which neurons are scored, bool ``[neurons]``; None where all are."""
+        return mask_array(self._series, self.neurons)
+
+    @property
+    def table(self) -> NeuronTable | None:
+        """Name, region and position of each neuron, where they are known."""
+        return self._recording.table
+
+    def contexts(self, origins: Sequence[int]) -> Contexts:
+        """Returns the contexts of some of its windows, as they come when it forecasts.
+
+        Args:
+            origins: Some of its training or validation origins, never decreasing.
+
+        Raises:
+            InvalidInput: An origin is none of these, or the recording lacks a covariate.
+        """
+        contexts = self._contexts(origins)
+        if self._scale is None:
+            return contexts
+        return replace(contexts, activity=self._scale(contexts.activity, contexts.activity))
+
+    def targets(self, origins: Sequence[int]) -> np.ndarray:
+        """Returns what those windows predict, float32 ``[windows, horizon, neurons]``.
+
+        Raises:
+            InvalidInput: An origin is none of its training or validation origins.
+        """
+        self._check(origins)
+        targets = targets_of(self._benchmark, origins, self._frames.read)
+        if self._scale is None:
+            return targets
+        return self._scale(self._contexts(origins).activity, targets)
+
+    def scaled(self, scale: Scale) -> TrainingSeries:
+        """Returns the series with contexts and targets on another scale, window by window."""
+        return replace(self, _scale=scale)
+
+    def activity(self, span: Span, columns: Span | None = None) -> np.ndarray:
+        """Returns frames of a training or validation range, float32 ``[frames, neurons]``.
+
+        Args:
+            span: Frames ``[start, stop)`` within one range.
+            columns: Neurons ``[start, stop)``; all by default.
+
+        Raises:
+            InvalidInput: The frames are not all in one of its ranges.
+        """
+        if self._scale is not None:
+            raise InvalidInput(
+                f"{self.name}: is scaled window by window, so frames by themselves have no scale; "
+                "use a forecaster that is fitted to windows"
+            )
+        if not any(a <= span[0] and span[1] <= b for a, b in self.train + self.validation):
+            raise InvalidInput(
+                f"{self.name}: frames [{span[0]}, {span[1]}) are not training or validation "
+                f"frames, which are {list(self.train + self.validation)}"
+            )
+        spans = (span,) if columns is None else (span, columns)
+        return self._recording.activity.read(*spans).astype(np.float32, copy=False)
+
+    def every_frame(self) -> Array:
+        """Returns all activity of the recording, ``[frames, neurons]``, test frames included.
+
+        For references that leak on purpose and say so.
+
+        Raises:
+            BrokenPlugin: The forecaster doesn't declare that it leaks.
+        """
+        if not self._leaks:
+            raise BrokenPlugin(
+                f"{self.name}: a forecaster that reads test frames says so in its attribute leaks"
+            )
+        return self._recording.activity
+
+    def _contexts(self, origins: Sequence[int]) -> Contexts:
+        self._check(origins)
+        return contexts_of(
+            self._benchmark,
+            self._series,
+            self._recording,
+            origins,
+            context=self._context,
+            covariates=self._covariates,
+            read=self._frames.read,
+        )
+
+    def _check(self, origins: Sequence[int]) -> None:
+        known = set(self.train_origins) | set(self.validation_origins)
+        for origin in origins:
+            if origin not in known:
+                raise InvalidInput(
+                    f"{self.name}: window at origin {origin} is no training or validation window"
+                )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Training:
+    """What a forecaster that learns is handed.
+
+    Attributes:
+        benchmark: Label of the benchmark ("zapbench@1").
+        context: Context length in frames.
+        horizon: Steps ahead.
+        series: Every series that may be trained on.
+        held_out: The held-out series; only a forecaster that leaks reads them.
+        seed: Seed of everything that is random.
+        folder: A folder for what should outlive an interruption; goes when training is done.
+        record: The folder that stays with the checkpoint: learning curves, logs.
+        report: Told how many of how many steps are done.
+    """
+
+    benchmark: str
+    context: int
+    horizon: int
+    series: tuple[TrainingSeries, ...]
+    held_out: tuple[TrainingSeries, ...] = ()
+    seed: int
+    folder: Path
+    record: Path
+    report: Report = _silent
+
+    def shortened(self, horizon: int) -> Training:
+        """Returns the same windows with fewer steps to predict, for models that are fed back.
+
+        Raises:
+            InvalidInput: The horizon is no shorter.
+        """
+        if not 1 <= horizon <= self.horizon:
+            raise InvalidInput(f"horizon {horizon}: expected 1 to {self.horizon}")
+
+        def one(series: TrainingSeries) -> TrainingSeries:
+            # Origins stay: a window of fewer steps lies where the whole one did.
+            shorter = replace(series._benchmark, horizon=horizon, summary_steps=(horizon,))
+            return replace(series, _benchmark=shorter)
+
+        return replace(self, horizon=horizon, series=tuple(one(s) for s in self.series))
+
+
+def training_of(
+    benchmark: Benchmark,
+    recordings: Recordings,
+    *,
+    context: int,
+    seed: int,
+    folder: Path,
+    record: Path,
+    covariates: tuple[str, ...] = (),
+    leaks: bool = False,
+    report: Report = _silent,
+) -> Training:
+    """Returns what a forecaster learns from.
+
+    Args:
+        benchmark: The benchmark.
+        recordings: Its recordings.
+        context: Context length in frames.
+        seed: Seed of everything that is random.
+        folder: A folder for what should outlive an interruption.
+        record: A folder for what stays.
+        covariates: What the forecaster asks for beside activity.
+        leaks: Whether it may read test frames.
+        report: Told of progress.
+
+    Raises:
+        InvalidInput: No series has a training window.
+    """
+    frames: dict[str, Frames] = {}
+    found = []
+    for series in benchmark.series:
+        recording = recordings[series.recording]
+        kept = frames.setdefault(series.recording, Frames(recording.activity))
+        found.append(
+            TrainingSeries(
+                name=series.name,
+                recording=series.recording,
+                neurons=recording.neurons,
+                train=series.train,
+                validation=series.validation,
+                train_origins=_train_origins(benchmark, series, context),
+                validation_origins=_validation_origins(benchmark, series, context),
+                _benchmark=benchmark,
+                _series=series,
+                _recording=recording,
+                _frames=kept,
+                _context=context,
+                _covariates=covariates,
+                _leaks=leaks,
+            )
+        )
+    chosen = tuple(s for s in found if s.train_origins)
+    if not chosen and not leaks:
+        raise InvalidInput(
+            f"{benchmark.label}: no training range holds a window of {context} + "
+            f"{benchmark.horizon} frames; give its series training ranges"
+        )
+    return Training(
+        benchmark=benchmark.label,
+        context=context,
+        horizon=benchmark.horizon,
+        series=chosen,
+        held_out=tuple(s for s in found if not s.train_origins),
+        seed=seed,
+        folder=folder,
+        record=record,
+        report=report,
+    )
+
+
+def _train_origins(benchmark: Benchmark, series: Series, context: int) -> tuple[int, ...]:
+    return tuple(
+        origin
+        for start, stop in series.train
+        for origin in range(start, stop - benchmark.horizon + 1)
+        if context_span(benchmark, origin, context)[0] >= start
+    )
+
+
+def _validation_origins(benchmark: Benchmark, series: Series, context: int) -> tuple[int, ...]:
+    """Returns the validation windows whose contexts reach into no test target of the series."""
+    first_test, last_test = target_span(benchmark, series)
+    origins = []
+    for start, stop in series.validation:
+        for origin in range(start, stop - benchmark.horizon + 1):
+            seen = context_span(benchmark, origin, context)
+            if seen[0] >= 0 and not (seen[0] < last_test and first_test < seen[1]):
+                origins.append(origin)
+    return tuple(origins)

@@ -1,0 +1,52 @@
+"""A lock: one run at a time works on an unfinished folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from zapeval.errors import Refused, StorageError
+
+
+def lock(partial: Path, what: str) -> int:
+    """Makes the folder where there is none, locks it for this process, and returns a descriptor.
+
+    The lock ends when the descriptor is closed, by whatever ends the process.
+
+    Args:
+        partial: The unfinished folder.
+        what: What the run is, for the message.
+
+    Raises:
+        Refused: Another run holds it.
+        StorageError: The folder can't be made.
+    """
+    try:
+        partial.mkdir(parents=True, exist_ok=True)
+        folder = os.open(partial, os.O_RDONLY)
+    except OSError as error:
+        raise StorageError(f"{partial}: could not be made: {error.strerror}") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(folder)
+        raise Refused(f"{partial}: another {what} is writing it; wait until it ends") from error
+    return folder
+
+
+@contextmanager
+def locked(partial: Path, what: str) -> Iterator[None]:
+    """Holds the lock of a folder while something is done.
+
+    Raises:
+        Refused: Another run holds it.
+        StorageError: The folder can't be made.
+    """
+    folder = lock(partial, what)
+    try:
+        yield
+    finally:
+        os.close(folder)
