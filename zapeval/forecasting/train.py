@@ -29,9 +29,9 @@ from zapeval.forecasting.checkpoint import (
 )
 from zapeval.forecasting.forecast import check_declared
 from zapeval.forecasting.forecaster import Forecaster
-from zapeval.recordings.lock import locked
 from zapeval.forecasting.manifest import BenchmarkPart, CostPart, said_of, software
 from zapeval.forecasting.training import Report, Training, training_of
+from zapeval.recordings.lock import locked
 from zapeval.recordings.recording import Recordings
 
 _RESUME = "unfinished"

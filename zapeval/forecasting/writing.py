@@ -18,10 +18,10 @@ import numpy as np
 
 from zapeval.benchmarks.benchmark import Benchmark, Series, Span
 from zapeval.errors import InvalidInput
-from zapeval.recordings.journal import Journal
-from zapeval.recordings.lock import lock
 from zapeval.forecasting.manifest import Manifest
 from zapeval.recordings.arrays import ZarrArray
+from zapeval.recordings.journal import Journal
+from zapeval.recordings.lock import lock
 from zapeval.recordings.metadata import read_group_attributes
 from zapeval.recordings.stores import Store, open_store
 from zapeval.recordings.writer import ArrayWriter, Layout, create_array, reopen_array, write_group
