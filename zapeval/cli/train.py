@@ -67,4 +67,5 @@ def train_seed(
             seed=seed,
             settings=dict(map(setting, settings)),
             report=report,
+            note=lambda text: note(f"{label}: {text}"),
         )

@@ -30,7 +30,7 @@ from zapeval.forecasting.checkpoint import (
 from zapeval.forecasting.forecast import check_declared
 from zapeval.forecasting.forecaster import Forecaster
 from zapeval.forecasting.manifest import BenchmarkPart, CostPart, said_of, software
-from zapeval.forecasting.training import Report, Training, training_of
+from zapeval.forecasting.training import Note, Report, Training, silent, training_of, unheard
 from zapeval.recordings.lock import locked
 from zapeval.recordings.recording import Recordings
 
@@ -47,7 +47,8 @@ def train(
     context: int,
     seed: int,
     settings: Mapping[str, Any] | None = None,
-    report: Report | None = None,
+    report: Report = silent,
+    note: Note = unheard,
 ) -> Checkpoint:
     """Fits a forecaster to the training frames of a benchmark and writes its checkpoint.
 
@@ -63,6 +64,7 @@ def train(
         seed: Seed of everything that is random.
         settings: Arguments that the forecaster was made with, for the record.
         report: Told of progress.
+        note: Told what a user should know.
 
     Raises:
         UsageError: The forecaster learns nothing.
@@ -90,7 +92,8 @@ def train(
             record=partial,
             covariates=tuple(forecaster.covariates),
             leaks=bool(forecaster.leaks),
-            **({} if report is None else {"report": report}),
+            report=report,
+            note=note,
         )
         seconds = _fit(forecaster, training, partial)
         done = begun.model_copy(

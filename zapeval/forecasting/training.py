@@ -34,8 +34,18 @@ Report = Callable[[int, int, str], None]
 """Is told how many of how many steps are done, and a word on how it goes."""
 
 
-def _silent(done: int, total: int, text: str) -> None:
+Note = Callable[[str], None]
+"""Is told what a user should know, such as that a training goes on."""
+
+
+def silent(done: int, total: int, text: str) -> None:
+    """Is a Report that says nothing."""
     del done, total, text
+
+
+def unheard(text: str) -> None:
+    """Is a Note that nobody hears."""
+    del text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -180,6 +190,7 @@ class Training:
         folder: A folder for what should outlive an interruption; goes when training is done.
         record: The folder that stays with the checkpoint: learning curves, logs.
         report: Told how many of how many steps are done.
+        note: Told what a user should know.
     """
 
     benchmark: str
@@ -190,7 +201,8 @@ class Training:
     seed: int
     folder: Path
     record: Path
-    report: Report = _silent
+    report: Report = silent
+    note: Note = unheard
 
     def shortened(self, horizon: int) -> Training:
         """Returns the same windows with fewer steps to predict, for models that are fed back.
@@ -219,7 +231,8 @@ def training_of(
     record: Path,
     covariates: tuple[str, ...] = (),
     leaks: bool = False,
-    report: Report = _silent,
+    report: Report = silent,
+    note: Note = unheard,
 ) -> Training:
     """Returns what a forecaster learns from.
 
@@ -233,6 +246,7 @@ def training_of(
         covariates: What the forecaster asks for beside activity.
         leaks: Whether it may read test frames.
         report: Told of progress.
+        note: Told what a user should know.
 
     Raises:
         InvalidInput: No series has a training window.
@@ -276,6 +290,7 @@ def training_of(
         folder=folder,
         record=record,
         report=report,
+        note=note,
     )
 
 

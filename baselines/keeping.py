@@ -1,0 +1,89 @@
+"""Keeping: the state of a training on disk, so that an interruption costs little."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+
+_STATE, _COUNTERS = "state", "counters.json"
+
+
+class Keeper:
+    """Keeps the newest state of a training in a folder, through Orbax.
+
+    Each state lies in a folder named by its step, which counts once its counters are there.
+
+    Args:
+        folder: Where.
+        seconds: Least time from one state to the next; the first is kept at once.
+    """
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        import orbax.checkpoint as ocp
+
+        self._folder = folder.absolute() / "states"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._seconds = seconds
+        self._kept: float | None = None
+        self._orbax = ocp.StandardCheckpointer()
+
+    def keep(self, tree: Any, counters: dict[str, Any], *, last: bool) -> None:
+        """Keeps a state, if the last one is old enough.
+
+        Args:
+            tree: A pytree of arrays.
+            counters: What goes with it; has ``step``.
+            last: Whether it is the last, which is kept anyway.
+        """
+        now = time.monotonic()
+        if not last and self._kept is not None and now - self._kept < self._seconds:
+            return
+        place = self._folder / str(counters["step"])
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir()
+        self._orbax.save(place / _STATE, flat(tree))
+        self._orbax.wait_until_finished()
+        partial = place / ".part"
+        partial.write_text(json.dumps(counters), encoding="utf-8")
+        partial.replace(place / _COUNTERS)
+        for other in self._folder.iterdir():
+            if other != place:
+                shutil.rmtree(other)
+        self._kept = time.monotonic()
+
+    def restore(self, tree: Any) -> tuple[Any, dict[str, Any]] | None:
+        """Returns the kept state and its counters, or None where there is none.
+
+        Args:
+            tree: A state of the same structure, shapes and placement.
+        """
+        places = [p for p in self._folder.iterdir() if (p / _COUNTERS).is_file()]
+        if not places:
+            return None
+        place = max(places, key=lambda p: int(p.name))
+        abstract = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), flat(tree)
+        )
+        leaves = self._orbax.restore(place / _STATE, abstract)
+        counters = json.loads((place / _COUNTERS).read_text(encoding="utf-8"))
+        return unflat(tree, leaves), counters
+
+    def close(self) -> None:
+        """Lets go of the threads that write."""
+        self._orbax.close()
+
+
+def flat(tree: Any) -> dict[str, Any]:
+    """Returns the leaves of a pytree by their paths, as Orbax stores any structure."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def unflat(tree: Any, leaves: dict[str, Any]) -> Any:
+    """Returns a pytree of the structure of another from its leaves by path."""
+    return jax.tree.unflatten(jax.tree.structure(tree), [leaves[name] for name in flat(tree)])
