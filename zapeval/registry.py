@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from zapeval._deadline import TimeUp, deadline
 from zapeval.errors import BrokenPlugin, NameClash, NotFound
 
 FORECASTERS = "zapeval.forecasters"
 BENCHMARKS = "zapeval.benchmarks"
+
+IMPORT_SECONDS = 120.0
+"""How long an import may take; large libraries on network drives take their time."""
+
+_folders: set[Path] = set()
+"""Folders of the plugin files that were imported, from which they import their neighbours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +40,17 @@ class Plugin:
     package: str
     target: str
 
-    def load(self) -> Any:
+    def load(self, seconds: float | None = IMPORT_SECONDS) -> Any:
         """Imports and returns what the name stands for.
+
+        Args:
+            seconds: How long the import may take, where that can be limited (see _deadline.py).
 
         Raises:
             BrokenPlugin: It can't be imported; says why.
         """
-        try:
+        with _importing(f"{self.name}: {self.target} of package {self.package}", seconds):
             return EntryPoint(name=self.name, value=self.target, group="").load()
-        except (Exception, SystemExit) as error:
-            raise BrokenPlugin(
-                f"{self.name}: {self.target} of package {self.package} can't be imported: "
-                f"{type(error).__name__}: {error}"
-            ) from error
 
 
 def plugins(group: str) -> dict[str, Plugin]:
@@ -86,16 +94,59 @@ def find(group: str, name: str) -> Any:
 def _from_file(path: Path, attribute: str) -> Any:
     if not path.is_file():
         raise NotFound(f"{path}: does not exist")
-    spec = importlib.util.spec_from_file_location(f"zapeval_plugin_{path.stem}", path)
+    path = path.resolve()
+    # Named after its whole path: a class is led back to its file through the name of its module.
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"zapeval_plugin_{path.stem}_{digest}", path)
     if spec is None or spec.loader is None:
         raise BrokenPlugin(f"{path}: is no Python module")
     module = importlib.util.module_from_spec(spec)
+    _open_folder(path)
     sys.modules[spec.name] = module  # Data classes and pickles look their module up by name.
     try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise BrokenPlugin(f"{path}: can't be imported: {type(error).__name__}: {error}") from error
+        with _importing(str(path), IMPORT_SECONDS):
+            spec.loader.exec_module(module)
+    except BaseException:
+        sys.modules.pop(spec.name, None)
+        raise
     try:
         return getattr(module, attribute)
     except AttributeError as error:
         raise NotFound(f"{path}: defines no {attribute!r}") from error
+
+
+def _open_folder(path: Path) -> None:
+    """Lets a file import its neighbours, as a program that is run does.
+
+    Its folder goes to the end of the import path, so that nothing in it hides what is installed.
+
+    Raises:
+        BrokenPlugin: A neighbour has the name of one that another folder's file has imported, and
+            would be mistaken for it.
+    """
+    for neighbour in path.parent.glob("*.py"):
+        origin = getattr(sys.modules.get(neighbour.stem), "__file__", None)
+        if origin is not None and Path(origin).parent in _folders - {path.parent}:
+            raise BrokenPlugin(
+                f"{path}: its neighbour {neighbour.name} has the name of {origin}, which is "
+                "imported already; rename one of them, or use each in a process of its own"
+            )
+    _folders.add(path.parent)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+
+
+@contextmanager
+def _importing(what: str, seconds: float | None) -> Iterator[None]:
+    """Turns whatever an import ends with, but Ctrl-C, into BrokenPlugin."""
+    try:
+        with deadline(seconds):
+            yield
+    except KeyboardInterrupt:
+        raise
+    except TimeUp as error:
+        raise BrokenPlugin(f"{what}: its import did not end within {seconds:g} s") from error
+    except BaseException as error:
+        raise BrokenPlugin(
+            f"{what} can't be imported: {type(error).__name__}: {error}"
+        ) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zapeval.cli.console import say
+from zapeval.cli.console import note, say
 from zapeval.errors import BrokenPlugin, UsageError, ZapevalError
 
 if TYPE_CHECKING:
@@ -20,29 +20,50 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="An argument of the forecaster; repeatable."),
 ]
 
-app = typer.Typer(help="List and show forecasters.", no_args_is_help=True)
+app = typer.Typer(help="List, show and begin forecasters.", no_args_is_help=True)
 
 
 @app.command("list")
-def list_() -> None:
-    """List the registered forecasters; a broken plugin is listed with its error."""
+def list_(
+    seconds: Annotated[
+        float, typer.Option(min=0.1, help="How long a plugin's import may take.")
+    ] = 20.0,
+) -> None:
+    """List the registered forecasters and their packages; a broken one with what is wrong."""
+    from zapeval.cli.probe import probe
     from zapeval.registry import FORECASTERS, plugins
 
-    found = plugins(FORECASTERS)
-    width = max(map(len, found), default=0)
-    for name, plugin in found.items():
-        try:
-            about = _about(plugin.load())
-        except BrokenPlugin as error:
-            about = f"broken: {error}"
-        say(f"{name:<{width}}  {about}")
+    found = tuple(plugins(FORECASTERS).values())
+    name = max((len(plugin.name) for plugin in found), default=0)
+    package = max((len(plugin.package) for plugin in found), default=0)
+    for finding in probe(found, seconds):
+        plugin = finding.plugin
+        said = f"broken: {finding.broken}" if finding.broken else finding.about
+        say(f"{plugin.name:<{name}}  {plugin.package:<{package}}  {said}".rstrip())
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="What to call it, in small letters: my-model.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Where its folder goes.")
+    ] = Path(),
+    learns: Annotated[
+        bool, typer.Option("--learns", help="Write one that is fitted, saved and loaded.")
+    ] = False,
+) -> None:
+    """Write a package with a new forecaster: ready to install, and passing its tests."""
+    from zapeval.forecasting.scaffold import write_package
+
+    folder = write_package(name, out, learns=learns)
+    note(f"{folder}: written; {folder / 'README.md'} says how to install, test and score it")
 
 
 @app.command()
 def show(forecaster: Annotated[str, typer.Argument(metavar="NAME|FILE.py:Class")]) -> None:
     """Show a forecaster: what it is, its version and parameters."""
     made = make_forecaster(forecaster)
-    say(f"{made.name}  {_about(type(made))}")
+    say(f"{made.name}  {about(type(made))}")
     say(f"version     {made.version or '-'}")
     say(f"parameters  {dict(made.parameters) or '-'}")
 
@@ -84,7 +105,7 @@ def _made(name: str, settings: Mapping[str, Any]) -> Forecaster:
     from zapeval.registry import FORECASTERS, find
 
     found = find(FORECASTERS, name)
-    if not callable(found) or (isinstance(found, type) and not issubclass(found, Forecaster)):
+    if not _makes_forecasters(found):
         raise BrokenPlugin(f"{name}: is {found!r}, expected a subclass of zapeval.Forecaster")
     try:
         made = found(**settings)
@@ -114,5 +135,18 @@ def setting(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _about(forecaster: type) -> str:
-    return (forecaster.__doc__ or "").strip().split("\n")[0]
+def about(found: Any) -> str:
+    """Returns the first line of what a plugin's class says of itself.
+
+    Raises:
+        TypeError: It makes no forecasters.
+    """
+    if not _makes_forecasters(found):
+        raise TypeError(f"is {found!r}, expected a subclass of zapeval.Forecaster")
+    return (found.__doc__ or "").strip().split("\n")[0]
+
+
+def _makes_forecasters(found: Any) -> bool:
+    from zapeval.forecasting.forecaster import Forecaster
+
+    return issubclass(found, Forecaster) if isinstance(found, type) else callable(found)

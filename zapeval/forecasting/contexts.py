@@ -49,6 +49,10 @@ class VideoContexts:
         """
         return self._video.read(self._spans[window]).astype(np.float32, copy=False)
 
+    def head(self, frames: int) -> VideoContexts:
+        """Returns the first frames of each window."""
+        return replace(self, _spans=tuple((a, min(a + frames, b)) for a, b in self._spans))
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Contexts:
@@ -100,6 +104,7 @@ class Contexts:
             origins=tuple(origin + frames - 1 for origin in self.origins),
             stimulus=None if self.stimulus is None else self.stimulus[:, :frames].copy(),
             future_stimulus=later,
+            video=None if self.video is None else self.video.head(frames),
         )
 
 

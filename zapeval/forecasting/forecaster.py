@@ -96,9 +96,15 @@ class NextStepForecaster(Forecaster):
 
     def forecast(self, contexts: Contexts) -> np.ndarray:
         """Returns a roll-out: each step is fed back as the newest frame of the sequence."""
+        if self.covariates:
+            raise BrokenPlugin(
+                f"{self.name}: asks for {', '.join(self.covariates)}, which a roll-out can't feed "
+                "back; write forecast(contexts) for horizons, or do without"
+            )
         sequence = contexts.activity
-        for _ in range(contexts.horizon):
-            seen = replace(contexts, activity=sequence, horizon=1)
+        for step in range(contexts.horizon):
+            origins = tuple(origin + step for origin in contexts.origins)
+            seen = replace(contexts, activity=sequence, horizon=1, origins=origins)
             newest = self.next_steps(seen)[:, -1:]
             sequence = np.concatenate([sequence, newest], axis=1)
         return sequence[:, contexts.activity.shape[1] :]

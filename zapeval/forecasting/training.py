@@ -2,13 +2,15 @@
 
 A training window has all its frames, context and targets, in one training range of its series. A
 validation window has its targets in a validation range; its context may reach back into what comes
-before, as in Lueckmann et al. 2025 (arXiv 2503.02618), section 3.2.
+before, as in Lueckmann et al. 2025 (arXiv 2503.02618), section 3.2. A window that would hold a
+frame that any series of the recording is tested on is none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,7 @@ from zapeval.benchmarks.benchmark import (
     Span,
     context_span,
     mask_array,
-    target_span,
+    windows_in,
 )
 from zapeval.errors import BrokenPlugin, InvalidInput
 from zapeval.forecasting.contexts import Contexts, contexts_of, targets_of
@@ -73,6 +75,7 @@ class TrainingSeries:
     _series: Series = field(repr=False)
     _recording: Recording = field(repr=False)
     _frames: Frames = field(repr=False)
+    _tested: np.ndarray = field(repr=False)
     _context: int = field(repr=False)
     _covariates: tuple[str, ...] = field(repr=False)
     _leaks: bool = field(repr=False)
@@ -126,7 +129,7 @@ class TrainingSeries:
             columns: Neurons ``[start, stop)``; all by default.
 
         Raises:
-            InvalidInput: The frames are not all in one of its ranges.
+            InvalidInput: The frames are not all in one of its ranges, or one is tested on.
         """
         if self._scale is not None:
             raise InvalidInput(
@@ -137,6 +140,12 @@ class TrainingSeries:
             raise InvalidInput(
                 f"{self.name}: frames [{span[0]}, {span[1]}) are not training or validation "
                 f"frames, which are {list(self.train + self.validation)}"
+            )
+        if self._tested[span[0] : span[1]].any():
+            first = span[0] + int(self._tested[span[0] : span[1]].argmax())
+            raise InvalidInput(
+                f"{self.name}: frames [{span[0]}, {span[1]}) hold frame {first}, which recording "
+                f"{self.recording!r} is tested on; move the benchmark's range"
             )
         spans = (span,) if columns is None else (span, columns)
         return self._recording.activity.read(*spans).astype(np.float32, copy=False)
@@ -168,11 +177,18 @@ class TrainingSeries:
         )
 
     def _check(self, origins: Sequence[int]) -> None:
+        if not len(origins):
+            raise InvalidInput(f"{self.name}: no window is asked for, expected one or more")
         known = set(self.train_origins) | set(self.validation_origins)
         for origin in origins:
             if origin not in known:
                 raise InvalidInput(
                     f"{self.name}: window at origin {origin} is no training or validation window"
+                )
+        for before, after in pairwise(origins):
+            if after < before:
+                raise InvalidInput(
+                    f"{self.name}: origin {after} stands behind {before}; sort the origins"
                 )
 
 
@@ -215,10 +231,15 @@ class Training:
 
         def one(series: TrainingSeries) -> TrainingSeries:
             # Origins stay: a window of fewer steps lies where the whole one did.
-            shorter = replace(series._benchmark, horizon=horizon, summary_steps=(horizon,))
+            shorter = replace(series._benchmark, horizon=horizon, summary_steps=(1,))
             return replace(series, _benchmark=shorter)
 
-        return replace(self, horizon=horizon, series=tuple(one(s) for s in self.series))
+        return replace(
+            self,
+            horizon=horizon,
+            series=tuple(one(s) for s in self.series),
+            held_out=tuple(one(s) for s in self.held_out),
+        )
 
 
 def training_of(
@@ -252,9 +273,10 @@ def training_of(
         InvalidInput: No series has a training window.
     """
     frames: dict[str, Frames] = {}
+    tested = {key: _tested(benchmark, key) for key, _ in benchmark.frames}
     found = []
     for series in benchmark.series:
-        recording = recordings[series.recording]
+        recording, hidden = recordings[series.recording], tested[series.recording]
         kept = frames.setdefault(series.recording, Frames(recording.activity))
         found.append(
             TrainingSeries(
@@ -263,12 +285,13 @@ def training_of(
                 neurons=recording.neurons,
                 train=series.train,
                 validation=series.validation,
-                train_origins=_train_origins(benchmark, series, context),
-                validation_origins=_validation_origins(benchmark, series, context),
+                train_origins=_train_origins(benchmark, series, context, hidden),
+                validation_origins=_validation_origins(benchmark, series, context, hidden),
                 _benchmark=benchmark,
                 _series=series,
                 _recording=recording,
                 _frames=kept,
+                _tested=hidden,
                 _context=context,
                 _covariates=covariates,
                 _leaks=leaks,
@@ -294,22 +317,41 @@ def training_of(
     )
 
 
-def _train_origins(benchmark: Benchmark, series: Series, context: int) -> tuple[int, ...]:
+def _train_origins(
+    benchmark: Benchmark, series: Series, context: int, tested: np.ndarray
+) -> tuple[int, ...]:
     return tuple(
         origin
-        for start, stop in series.train
-        for origin in range(start, stop - benchmark.horizon + 1)
-        if context_span(benchmark, origin, context)[0] >= start
+        for span in series.train
+        for origin in windows_in(span, benchmark.horizon)
+        if context_span(benchmark, origin, context)[0] >= span[0]
+        and not _touches(benchmark, origin, context, tested)
     )
 
 
-def _validation_origins(benchmark: Benchmark, series: Series, context: int) -> tuple[int, ...]:
-    """Returns the validation windows whose contexts reach into no test target of the series."""
-    first_test, last_test = target_span(benchmark, series)
-    origins = []
-    for start, stop in series.validation:
-        for origin in range(start, stop - benchmark.horizon + 1):
-            seen = context_span(benchmark, origin, context)
-            if seen[0] >= 0 and not (seen[0] < last_test and first_test < seen[1]):
-                origins.append(origin)
-    return tuple(origins)
+def _validation_origins(
+    benchmark: Benchmark, series: Series, context: int, tested: np.ndarray
+) -> tuple[int, ...]:
+    return tuple(
+        origin
+        for span in series.validation
+        for origin in windows_in(span, benchmark.horizon)
+        if context_span(benchmark, origin, context)[0] >= 0
+        and not _touches(benchmark, origin, context, tested)
+    )
+
+
+def _touches(benchmark: Benchmark, origin: int, context: int, tested: np.ndarray) -> bool:
+    """Tells whether a window, context and targets, holds a frame that is tested on."""
+    start = context_span(benchmark, origin, context)[0]
+    return bool(tested[start : origin + benchmark.horizon].any())
+
+
+def _tested(benchmark: Benchmark, recording: str) -> np.ndarray:
+    """Returns which frames of a recording are a test target of any series, bool ``[frames]``."""
+    tested = np.zeros(dict(benchmark.frames)[recording], bool)
+    for series in benchmark.series:
+        if series.recording == recording:
+            for origin in series.origins:
+                tested[origin : origin + benchmark.horizon] = True
+    return tested

@@ -7,11 +7,12 @@ from collections import OrderedDict
 
 import numpy as np
 
+from zapeval.errors import InvalidInput
 from zapeval.recordings.arrays import Array, Span
 
 _BLOCK = 512
-FRAMES_BYTES = 2 << 30
-"""Most that is kept: all that one trains on in ZAPBench's recording."""
+FRAMES_BYTES = 5 << 29
+"""Most that is kept: all blocks of ZAPBench's recording, of which 15 of 16 are trained on."""
 
 
 class Frames:
@@ -19,7 +20,7 @@ class Frames:
 
     Args:
         array: Activity ``[frames, neurons]``.
-        keep: Most bytes to keep.
+        keep: Most bytes to keep; two blocks of 512 frames are kept in any case.
     """
 
     def __init__(self, array: Array, keep: int = FRAMES_BYTES) -> None:
@@ -32,9 +33,14 @@ class Frames:
         """Returns a copy of frames ``[start, stop)``, float32 ``[frames, neurons]``.
 
         Raises:
+            InvalidInput: The range does not lie in the array.
             StorageError: They can't be read.
         """
         start, stop = span
+        if not 0 <= start <= stop <= self._array.shape[0]:
+            raise InvalidInput(
+                f"{self._array.uri}: range [{start}, {stop}) of axis 0 of {self._array.shape[0]}"
+            )
         values = np.empty((stop - start, self._array.shape[1]), np.float32)
         for number in range(start // _BLOCK, -(-stop // _BLOCK)):
             first = number * _BLOCK

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from zapeval.errors import StorageError
+
 _SLAB = 16 << 20
 NAME = ".blocks.jsonl"
 
@@ -26,11 +28,21 @@ class Journal:
         return block in self._known and path.is_file() and self._known[block] == _sum_of(path)
 
     def add(self, block: str) -> None:
-        """Notes that a block's file is written."""
-        size, crc = self._known[block] = _sum_of(self._folder / block)
-        line = json.dumps({"block": block, "size": size, "crc32c": crc})
-        with (self._folder / NAME).open("a", encoding="utf-8") as file:
-            file.write(f"\n{line}\n")
+        """Notes that a block's file is written.
+
+        Raises:
+            StorageError: The disk is full, or the file can't be read back.
+        """
+        try:
+            size, crc = _sum_of(self._folder / block)
+            line = json.dumps({"block": block, "size": size, "crc32c": crc})
+            with (self._folder / NAME).open("a", encoding="utf-8") as file:
+                file.write(f"\n{line}\n")
+        except OSError as error:
+            raise StorageError(
+                f"{self._folder / NAME}: could not be written: {error.strerror}"
+            ) from error
+        self._known[block] = size, crc
 
     def remove(self) -> None:
         """Ends the journal; the store is complete."""
@@ -45,7 +57,7 @@ class Journal:
             try:
                 entry = json.loads(line)
                 found.append((str(entry["block"]), (int(entry["size"]), int(entry["crc32c"]))))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, OverflowError):
                 continue
         return found
 

@@ -22,7 +22,7 @@ def lock(partial: Path, what: str) -> int:
 
     Raises:
         Refused: Another run holds it.
-        StorageError: The folder can't be made.
+        StorageError: The folder can't be made or locked.
     """
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -31,9 +31,17 @@ def lock(partial: Path, what: str) -> int:
         raise StorageError(f"{partial}: could not be made: {error.strerror}") from error
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
+        # A run that ended in between took the folder away; its lock would protect nothing.
+        same = partial.exists() and os.path.samestat(os.fstat(folder), partial.stat())
+    except BlockingIOError as error:
         os.close(folder)
         raise Refused(f"{partial}: another {what} is writing it; wait until it ends") from error
+    except OSError as error:
+        os.close(folder)
+        raise StorageError(f"{partial}: could not be locked: {error.strerror}") from error
+    if not same:
+        os.close(folder)
+        raise Refused(f"{partial}: another {what} has just ended; repeat the command")
     return folder
 
 
@@ -43,7 +51,7 @@ def locked(partial: Path, what: str) -> Iterator[None]:
 
     Raises:
         Refused: Another run holds it.
-        StorageError: The folder can't be made.
+        StorageError: The folder can't be made or locked.
     """
     folder = lock(partial, what)
     try:
