@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from baselines.columns import columns_of
 from zapeval.benchmarks.benchmark import Span
-from zapeval.forecasting.training import TrainingSeries
+from zapeval.forecasting.training import Training, TrainingSeries
 
 _OVERSAMPLED = 10
 _POWERS = 2
@@ -17,72 +17,57 @@ _POWERS = 2
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Stretch:
-    """Neighbouring ranges of one series, read as one.
+    """Neighbouring frames of one series that its windows hold.
 
     Attributes:
         series: The series.
-        ranges: Training and validation ranges, each beginning where the one before ends.
+        parts: Frames ``[start, stop)`` that are read at once, each in one range; they adjoin.
+        trained: Which frames a training window holds, bool ``[frames]``.
         first: Row of its first frame among those of all stretches.
     """
 
     series: TrainingSeries
-    ranges: tuple[Span, ...]
+    parts: tuple[Span, ...]
+    trained: np.ndarray
     first: int
 
     @property
     def span(self) -> Span:
         """Frames of the whole stretch."""
-        return self.ranges[0][0], self.ranges[-1][1]
+        return self.parts[0][0], self.parts[-1][1]
 
     def row(self, frame: int) -> int:
         """Returns the row of a frame among those of all stretches."""
         return self.first + frame - self.span[0]
 
 
-def stretches_of(every: Sequence[TrainingSeries]) -> tuple[Stretch, ...]:
-    """Returns all training and validation frames of some series, neighbours joined."""
-    found: list[Stretch] = []
-    first = 0
-    for series in every:
-        joined: list[list[Span]] = []
-        for span in sorted(series.train + series.validation):
-            if joined and joined[-1][-1][1] == span[0]:
-                joined[-1].append(span)
-            else:
-                joined.append([span])
-        for ranges in joined:
-            found.append(Stretch(series=series, ranges=tuple(ranges), first=first))
-            first += ranges[-1][1] - ranges[0][0]
-    return tuple(found)
-
-
 class Population:
     """The frames of a recording that may be learned from, read a block of neurons at a time.
 
     Args:
-        every: Series of one recording.
+        training: What is learned from.
+        recording: Key of the recording.
 
     Attributes:
         stretches: Where its rows come from.
-        trained: Which rows are training frames, bool ``[rows]``.
+        trained: Which rows a training window holds, bool ``[rows]``.
         kept: Neurons that every series scores, sorted.
     """
 
-    def __init__(self, every: Sequence[TrainingSeries], others: Sequence[TrainingSeries]) -> None:
-        self.stretches = stretches_of(every)
-        self.trained = np.concatenate(
-            [
-                np.full(stop - start, (start, stop) in stretch.series.train)
-                for stretch in self.stretches
-                for start, stop in stretch.ranges
-            ]
-        )
-        scored = np.ones(every[0].neurons, bool)
-        for series in (*every, *others):
+    def __init__(self, training: Training, recording: str) -> None:
+        every = [series for series in training.series if series.recording == recording]
+        others = [series for series in training.held_out if series.recording == recording]
+        found: list[Stretch] = []
+        for series in every:
+            first = found[-1].first + len(found[-1].trained) if found else 0
+            found += _stretches(training, series, first)
+        self.stretches = tuple(found)
+        self.trained = np.concatenate([stretch.trained for stretch in self.stretches])
+        self._scored = np.ones(every[0].neurons, bool)
+        for series in every + others:
             if series.mask is not None:
-                scored &= series.mask
-        self.kept = np.flatnonzero(scored)
-        self._scored = scored
+                self._scored &= series.mask
+        self.kept = np.flatnonzero(self._scored)
 
     def blocks(self) -> list[tuple[Span, Span]]:
         """Returns, for each block, its neurons in the recording and its place among the kept."""
@@ -95,9 +80,9 @@ class Population:
     def read(self, columns: Span) -> np.ndarray:
         """Returns all rows of the kept among some neurons, float32 ``[rows, kept]``."""
         parts = [
-            stretch.series.activity(span, columns)
+            stretch.series.activity(part, columns)
             for stretch in self.stretches
-            for span in stretch.ranges
+            for part in stretch.parts
         ]
         return np.concatenate(parts)[:, self._scored[slice(*columns)]]
 
@@ -156,6 +141,28 @@ def components_of(
     vectors = _right_vectors(projected)[:count]
     components = Components(vectors=vectors.astype(np.float32), means=means)
     return components, _states(population, components)
+
+
+def _stretches(training: Training, series: TrainingSeries, rows: int) -> Iterator[Stretch]:
+    """Yields the stretches of a series, whose first row is given."""
+    ranges = series.train + series.validation
+    held = np.zeros(max(stop for _, stop in ranges) + 1, bool)
+    allowed, trained = held.copy(), held.copy()
+    for start, stop in ranges:
+        allowed[start:stop] = True
+    for origins, into in ((series.train_origins, trained), (series.validation_origins, held)):
+        for origin in origins:
+            into[origin - training.context : origin + training.horizon] = True
+    # What a validation window holds before its range is left out: it may belong to anyone.
+    held = (held | trained) & allowed
+    for start, stop in np.flatnonzero(np.diff(held, prepend=False)).reshape(-1, 2).tolist():
+        parts, read = [], start
+        while read < stop:
+            end = max(b for a, b in ranges if a <= read < b)
+            parts.append((read, min(end, stop)))
+            read = parts[-1][1]
+        yield Stretch(series=series, parts=tuple(parts), trained=trained[start:stop], first=rows)
+        rows += stop - start
 
 
 def _orthonormal(sample: np.ndarray) -> np.ndarray:

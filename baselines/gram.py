@@ -1,8 +1,8 @@
 """The lag Gram: every inner product that a least squares fit over all windows needs.
 
-A window is a column of ``C + H`` values of one neuron. Over the windows of a run of frames
+A window is a column of ``C + H`` values of one neuron. Over windows ``w`` and neurons ``n``
 
-    G[i, j] = sum over windows w and neurons n of x[w + i, n] x[w + j, n] = sum over w of K[w + i, w + j]
+    G[i, j] = sum over w, n of x[w + i, n] x[w + j, n] = sum over w of K[w + i, w + j]
 
 with ``K = X X'``: windows overlap, so their Gram is a sum along the diagonals of one product of
 frames, and no window is ever formed. Over a long run ``K`` is made in tiles, of which the band
@@ -22,6 +22,7 @@ from zapeval.errors import InvalidInput
 from zapeval.forecasting.training import Training, TrainingSeries
 
 _TILE = 1024
+_TILE_OVERLAPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ def runs_of(training: Training, series: TrainingSeries) -> Iterator[Span]:
     origins = np.array(series.train_origins)
     for run in np.split(origins, np.flatnonzero(np.diff(origins) != 1) + 1):
         start, stop = int(run[0]) - training.context, int(run[-1]) + training.horizon
-        if not any(a == start and stop <= b for a, b in series.train):
+        if not any(a <= start and stop <= b for a, b in series.train):
             raise InvalidInput(
                 f"{training.benchmark}: {series.name}: its training windows do not have "
                 f"{training.context} frames before their origins, so a map from a context of "
@@ -81,7 +82,7 @@ def runs_of(training: Training, series: TrainingSeries) -> Iterator[Span]:
 def _tiles(training: Training, series: TrainingSeries) -> Iterator[Span]:
     """Yields frames that hold each window of a series once."""
     lags = training.context + training.horizon
-    step = max(_TILE, 4 * lags)
+    step = max(_TILE, _TILE_OVERLAPS * lags)
     for start, stop in runs_of(training, series):
         for first in range(start, stop - lags + 1, step):
             yield first, min(first + step + lags - 1, stop)

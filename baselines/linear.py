@@ -105,8 +105,9 @@ class _LeastSquares(Forecaster):
         """Number of free weights and biases."""
         if self._map is None:
             return None
-        horizon, context = self._map.kernel.shape
-        return horizon * (context + (1 if self._normalise == "none" else 0))
+        # Relative to the last value, its weight follows from the others.
+        kernel, bias = self._map.kernel, self._map.bias
+        return kernel.size + (bias.size if self._normalise == "none" else 0)
 
     def fit(self, training: Training) -> None:
         """Solves for the map, over all training windows and scored neurons.

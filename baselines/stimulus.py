@@ -19,7 +19,7 @@ import numpy as np
 from baselines.columns import columns_of
 from zapeval.benchmarks.benchmark import Span
 from zapeval.benchmarks.zapbench import CONDITIONS, OFFSETS
-from zapeval.errors import InvalidInput
+from zapeval.errors import InvalidInput, UsageError
 from zapeval.forecasting.contexts import Contexts
 from zapeval.forecasting.forecaster import Forecaster
 from zapeval.forecasting.training import Training, TrainingSeries
@@ -124,7 +124,8 @@ class _Evoked(Forecaster):
                 f"{self.name}: {contexts.series}: target frames {frames.min() + start} to "
                 f"{frames.max() + start}, expected frames of [{start}, {stop}), as in ZAPBench"
             )
-        return self._averages[contexts.series][phases_of(contexts.series)[frames]]
+        evoked: np.ndarray = self._averages[contexts.series][phases_of(contexts.series)[frames]]
+        return evoked
 
     @abstractmethod
     def _unseen(self, contexts: Contexts) -> np.ndarray:
@@ -182,7 +183,7 @@ class Stimulus(_Evoked):
             )
 
     def _unseen(self, contexts: Contexts) -> np.ndarray:
-        raise InvalidInput(f"{self.name}: {contexts.series}: was not fitted; train it again")
+        raise UsageError(f"{self.name}: {contexts.series}: was not fitted; call fit or load first")
 
 
 @final

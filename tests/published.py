@@ -131,7 +131,7 @@ def encoded(table: Iterable[Row], orient: str = "columns") -> str:
 
 def write_bucket(folder: Path, table: str | None = None) -> Path:
     """Writes recording and table as they lie in the public bucket; returns the folder."""
-    chunk = StoreLayout(zarr_format=3, chunk=(512, 32))
+    chunk = StoreLayout(zarr_format=3, chunk=(512, 32), separator="/")
     (folder / TRACES).parent.mkdir(parents=True)
     write_zarr(folder / TRACES, activity(), chunk)
     (folder / COMBINED).parent.mkdir(parents=True)

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import inspect
+import signal
 import sys
+import threading
 
 import pytest
 from builders import distribution
 
 from baselines.naive import Mean, Persistence
+from zapeval import registry
 from zapeval.errors import BrokenPlugin, NameClash, NotFound
 from zapeval.forecasting.forecaster import Forecaster
 from zapeval.registry import BENCHMARKS, FORECASTERS, find, plugins
@@ -21,6 +25,13 @@ class Mine(Forecaster):
         windows, _, neurons = contexts.activity.shape
         return np.zeros((windows, contexts.horizon, neurons), np.float32)
 """
+
+
+@pytest.fixture(autouse=True)
+def import_path(monkeypatch):
+    """Takes folders of plugin files out of the import path again."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(registry, "_folders", set())
 
 
 def install(tmp_path, monkeypatch, name, points, code=MINE):
@@ -108,6 +119,7 @@ BROKEN = {
     "lacks a library": ("import no_such_library", "No module named 'no_such_library'"),
     "is no Python": ("def f(:", "SyntaxError"),
     "lacks the class": ("", "has no attribute 'Mine'"),
+    "raises no Exception": ("raise GeneratorExit('odd')", "GeneratorExit: odd"),
 }
 
 
@@ -135,6 +147,53 @@ def test_interrupting_an_import_is_not_a_broken_plugin(tmp_path, monkeypatch):
     install(tmp_path, monkeypatch, "bad_package", {"bad": "bad_package:Mine"}, code)
     with pytest.raises(KeyboardInterrupt):
         find(FORECASTERS, "bad")
+
+
+HANGS = {
+    "loops": "while True:\n    pass",
+    "sleeps": "import time\ntime.sleep(3600)",
+    "tries again": "import time\nwhile True:\n    try:\n        time.sleep(3600)\n"
+    "    except Exception:\n        pass",
+}
+
+
+@pytest.mark.parametrize("name", HANGS)
+def test_import_that_does_not_end_is_interrupted(tmp_path, monkeypatch, name):
+    handler = signal.getsignal(signal.SIGALRM)
+    install(tmp_path, monkeypatch, "slow_package", {"slow": "slow_package:Mine"}, HANGS[name])
+    says = r"slow: slow_package:Mine of package slow_package can't be .* did not end within 0.2 s"
+    with pytest.raises(BrokenPlugin, match=says):
+        plugins(FORECASTERS)["slow"].load(seconds=0.2)
+    assert "slow_package" not in sys.modules
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_import_in_time_leaves_no_alarm(tmp_path, monkeypatch):
+    handler = signal.getsignal(signal.SIGALRM)
+    install(tmp_path, monkeypatch, "quick_package", {"quick": "quick_package:Mine"})
+    plugins(FORECASTERS)["quick"].load(seconds=60)
+    assert signal.getsignal(signal.SIGALRM) is handler
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_alarm_of_somebody_else_stays_set(tmp_path, monkeypatch):
+    install(tmp_path, monkeypatch, "quick_package", {"quick": "quick_package:Mine"})
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 3000)
+        plugins(FORECASTERS)["quick"].load(seconds=60)
+        assert 60 < signal.getitimer(signal.ITIMER_REAL)[0] <= 3000
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def test_a_thread_imports_without_a_limit(tmp_path, monkeypatch):
+    install(tmp_path, monkeypatch, "any_package", {"any": "any_package:Mine"})
+    loaded = []
+    thread = threading.Thread(target=lambda: loaded.append(find(FORECASTERS, "any")))
+    thread.start()
+    thread.join()
+    assert [one.name for one in loaded] == ["mine"]
 
 
 # path/to/file.py:Class
@@ -169,6 +228,51 @@ def test_files_of_the_same_name_are_kept_apart(tmp_path):
     assert (first.number, second.number) == (1, 2)
 
 
+def test_each_class_leads_to_the_file_that_it_came_from(tmp_path):
+    files = [tmp_path / number / "own.py" for number in "12"]
+    for file in files:
+        file.parent.mkdir()
+        file.write_text(MINE)
+    found = [find(FORECASTERS, f"{file}:Mine") for file in files]
+    assert [inspect.getsourcefile(one) for one in found] == [str(file) for file in files]
+
+
+def test_file_imports_its_neighbours(tmp_path):
+    (tmp_path / "neighbour_of_own.py").write_text("number = 7")
+    (tmp_path / "own.py").write_text("from neighbour_of_own import number as Mine")
+    assert find(FORECASTERS, f"{tmp_path / 'own.py'}:Mine") == 7
+
+
+def test_neighbours_hide_nothing_that_is_installed(tmp_path, monkeypatch):
+    for name in ("colorsys", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('the neighbour')")
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    (tmp_path / "own.py").write_text("import colorsys, numpy\nMine = numpy.float32")
+    find(FORECASTERS, f"{tmp_path / 'own.py'}:Mine")
+
+
+def test_neighbours_of_one_name_in_two_folders_are_refused(tmp_path):
+    for number in (1, 2):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "twin_of_own.py").write_text(f"number = {number}")
+        (tmp_path / str(number) / "own.py").write_text("from twin_of_own import number as Mine")
+    assert find(FORECASTERS, f"{tmp_path}/1/own.py:Mine") == 1
+    with pytest.raises(
+        BrokenPlugin, match=r"2/own\.py: its neighbour twin_of_own\.py has the name"
+    ):
+        find(FORECASTERS, f"{tmp_path}/2/own.py:Mine")
+    assert find(FORECASTERS, f"{tmp_path}/1/own.py:Mine") == 1
+
+
+def test_file_whose_import_does_not_end_is_interrupted(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "IMPORT_SECONDS", 0.2)
+    (tmp_path / "own.py").write_text(HANGS["sleeps"])
+    with pytest.raises(BrokenPlugin, match=r"own\.py: can't be imported: did not end within 0.2 s"):
+        find(FORECASTERS, f"{tmp_path / 'own.py'}:Mine")
+    files = [getattr(module, "__file__", None) for module in sys.modules.values()]
+    assert str(tmp_path / "own.py") not in files
+
+
 def test_absent_file_is_not_found(tmp_path):
     with pytest.raises(NotFound, match=r"own\.py: does not exist"):
         find(FORECASTERS, f"{tmp_path / 'own.py'}:Mine")
@@ -180,7 +284,7 @@ def test_class_that_a_file_lacks_is_not_found(tmp_path):
         find(FORECASTERS, f"{tmp_path / 'own.py'}:Yours")
 
 
-@pytest.mark.parametrize("name", ["raises", "exits", "lacks a library", "is no Python"])
+@pytest.mark.parametrize("name", [name for name in BROKEN if name != "lacks the class"])
 def test_file_that_cannot_be_imported_is_broken_and_says_why(tmp_path, name):
     code, said = BROKEN[name]
     (tmp_path / "own.py").write_text(code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from zapeval.forecasting.forecaster import Forecaster
+from zapeval.forecasting.forecaster import Forecaster, NextStepForecaster, VideoForecaster
 from zapeval.testing import ForecasterContract
 
 NAME = "test_has_a_name"
@@ -14,7 +14,17 @@ FINITE = "test_forecasts_finite_numbers"
 TWICE = "test_forecasts_the_same_twice"
 ALONE = "test_leaves_its_contexts_alone"
 BATCH = "test_forecasts_a_window_alone_as_in_a_batch"
-CLAUSES = {NAME, SHAPE, FINITE, TWICE, ALONE, BATCH}
+SAYS = "test_says_what_it_is"
+CONTEXT = "test_forecasts_from_its_context_and_no_other_frame"
+CAUSAL = "test_forecasts_a_frame_from_earlier_ones"
+ROLLS = "test_rolls_out_over_a_horizon"
+LOADED = "test_forecasts_the_same_when_it_is_loaded"
+SEED = "test_learns_the_same_from_the_same_seed"
+TEST_FRAMES = "test_learns_nothing_from_test_frames"
+CLAUSES = {
+    *(NAME, SAYS, SHAPE, FINITE, TWICE, ALONE, BATCH, CONTEXT, CAUSAL, ROLLS),
+    *(LOADED, SEED, TEST_FRAMES),
+}
 
 
 def clauses(make):
@@ -136,6 +146,181 @@ class Seeded(Good):
         return values + np.random.default_rng(1).normal(size=values.shape).astype(np.float32)
 
 
+class Unspeakable(Good):
+    """Has a parameter that JSON does not hold."""
+
+    @property
+    def parameters(self):
+        return {"of": object()}
+
+
+class Lossy(Good):
+    """Has a parameter that JSON changes the name of."""
+
+    @property
+    def parameters(self):
+        return {1: "a"}
+
+
+class Word(Good):
+    covariates = "video"
+
+
+class Unheard(Good):
+    covariates = ("sound",)
+
+
+class Eager(Good):
+    """Looks at the frame that it is to forecast."""
+
+    covariates = ("video",)
+
+    def forecast(self, contexts):
+        video = contexts.video._video
+        later = [video.read((o, o + 1)).mean(dtype=np.float32) for o in contexts.origins]
+        return super().forecast(contexts) + np.array(later, np.float32)[:, None, None]
+
+
+class Stimulated(Good):
+    """Uses all that is known beside activity."""
+
+    covariates = ("stimulus", "future_stimulus", "video")
+
+    def forecast(self, contexts):
+        heard = contexts.stimulus.mean(axis=(1, 2))[:, None, None]
+        to_come = contexts.future_stimulus.mean(axis=2, keepdims=True)
+        seen = [contexts.video[number].mean() for number in range(len(contexts))]
+        return super().forecast(contexts) * heard + to_come + np.float32(seen)[:, None, None]
+
+
+class Numbing(Good):
+    covariates = ("stimulus",)
+
+    def forecast(self, contexts):
+        contexts.stimulus[:] = 0
+        return super().forecast(contexts)
+
+
+class Moving(Good):
+    def forecast(self, contexts):
+        contexts.neurons.positions[:] += 1
+        return super().forecast(contexts)
+
+
+class Next(NextStepForecaster):
+    """Forecasts that nothing changes."""
+
+    name = "next"
+
+    def next_steps(self, contexts):
+        return contexts.activity.copy()
+
+
+class Ahead(Next):
+    """Forecasts each frame by itself."""
+
+    def next_steps(self, contexts):
+        activity = contexts.activity
+        return np.concatenate([activity[:, 1:], activity[:, -1:]], axis=1)
+
+
+class Told(Next):
+    """Uses the stimulus of the frame that it forecasts, which is known."""
+
+    covariates = ("stimulus", "future_stimulus")
+
+    def next_steps(self, contexts):
+        change = contexts.future_stimulus - contexts.stimulus
+        return contexts.activity + change.mean(axis=2, keepdims=True)
+
+
+class Foretold(Told):
+    """Uses the stimulus of all frames."""
+
+    def next_steps(self, contexts):
+        return contexts.activity + contexts.stimulus.mean(axis=(1, 2), keepdims=True)
+
+
+class Rigid(Next):
+    def next_steps(self, contexts):
+        if contexts.activity.shape[1] != ForecasterContract.horizon:
+            raise ValueError("another length")
+        return contexts.activity.copy()
+
+
+class Film(VideoForecaster):
+    """Repeats the last frame of the video."""
+
+    name = "film"
+
+    def frames(self, contexts):
+        for window in range(len(contexts)):
+            for step in range(1, contexts.horizon + 1):
+                yield window, step, contexts.video[window][-1]
+
+
+class Learner(Good):
+    """Adds the mean of its training frames and a little noise."""
+
+    def fit(self, training):
+        frames = [series.activity(span) for series in training.series for span in series.train]
+        noise = np.random.default_rng(training.seed).normal()
+        self.offset = np.float32(np.concatenate(frames).mean() + noise)
+
+    def save(self, folder):
+        np.save(folder / "offset.npy", self.offset)
+
+    def load(self, folder):
+        self.offset = np.load(folder / "offset.npy")
+
+    def forecast(self, contexts):
+        return super().forecast(contexts) + self.offset
+
+
+class Forgetful(Learner):
+    def load(self, folder):
+        self.offset = np.float32(0)
+
+
+class Moody(Learner):
+    def fit(self, training):
+        super().fit(training)
+        self.offset += np.float32(np.random.default_rng().normal())
+
+
+class Sneaky(Learner):
+    """Learns the mean of all frames."""
+
+    def fit(self, training):
+        self.offset = training.series[0]._recording.activity.read().mean()
+
+
+class Confessing(Learner):
+    leaks = "the mean of all frames"
+
+    def fit(self, training):
+        self.offset = training.series[0].every_frame().read().mean()
+
+
+class NextLearner(Next):
+    """Learns how much of a frame stays."""
+
+    def fit(self, training):
+        series = training.series[0]
+        inputs = series.contexts(series.train_origins).activity
+        targets = series.targets(series.train_origins)
+        self.decay = np.float32((inputs * targets).sum() / (inputs**2).sum())
+
+    def save(self, folder):
+        np.save(folder / "decay.npy", self.decay)
+
+    def load(self, folder):
+        self.decay = np.load(folder / "decay.npy")
+
+    def next_steps(self, contexts):
+        return contexts.activity * self.decay
+
+
 @pytest.mark.parametrize(
     ("broken", "failed"),
     [
@@ -148,20 +333,58 @@ class Seeded(Good):
         (List, {SHAPE}),
         (WithNaN, {FINITE, BATCH}),
         (WithInfinity, {FINITE}),
-        (Random, {TWICE, BATCH}),
+        (Random, {TWICE, BATCH, CONTEXT}),
         (Drifting, {TWICE}),
         (Overwriting, {ALONE}),
         (Normalising, {BATCH}),
         (Peeking, {BATCH}),
         (Seeded, {BATCH}),
+        (Unspeakable, {SAYS}),
+        (Lossy, {SAYS}),
+        (Word, {SAYS}),
+        (Unheard, {SAYS}),
+        (Eager, {CONTEXT}),
+        (Numbing, {ALONE}),
+        (Moving, {ALONE}),
+        (Ahead, {CAUSAL}),
+        (Foretold, {CAUSAL}),
+        (Rigid, {ROLLS}),
+        (Forgetful, {LOADED}),
+        (Moody, {SEED, TEST_FRAMES}),
+        (Sneaky, {TEST_FRAMES}),
     ],
 )
 def test_broken_forecaster_fails_its_clause_and_no_other(broken, failed):
     assert clauses(broken) == failed
 
 
-def test_good_forecaster_fails_no_clause():
-    assert clauses(Good) == set()
+@pytest.mark.parametrize(
+    "good", [Good, Stimulated, Next, Told, Film, Learner, Confessing, NextLearner]
+)
+def test_good_forecaster_fails_no_clause(good):
+    assert clauses(good) == set()
+
+
+def test_a_forecaster_is_fitted_before_it_is_tested():
+    assert clauses(Learner) == set()
+    with pytest.raises(AttributeError, match="offset"):
+        Learner().forecast(_Trial().contexts())
+
+
+def test_films_are_made_of_the_activity():
+    class Trial(_Trial):
+        def make(self):
+            return Film()
+
+    contexts = Trial().contexts()
+    np.testing.assert_allclose(
+        Film().forecast(contexts), Good().forecast(contexts), rtol=1e-6, atol=1e-7
+    )
+
+
+class _Trial(ForecasterContract):
+    def make(self):
+        return Good()
 
 
 def test_every_clause_is_known_to_these_tests():

@@ -49,7 +49,8 @@ class Plugin:
         Raises:
             BrokenPlugin: It can't be imported; says why.
         """
-        with _importing(f"{self.name}: {self.target} of package {self.package}", seconds):
+        what = f"{self.name}: {self.target} of package {self.package}"
+        with _importing(what, seconds):
             return EntryPoint(name=self.name, value=self.target, group="").load()
 
 
@@ -104,7 +105,7 @@ def _from_file(path: Path, attribute: str) -> Any:
     _open_folder(path)
     sys.modules[spec.name] = module  # Data classes and pickles look their module up by name.
     try:
-        with _importing(str(path), IMPORT_SECONDS):
+        with _importing(f"{path}:", IMPORT_SECONDS):
             spec.loader.exec_module(module)
     except BaseException:
         sys.modules.pop(spec.name, None)
@@ -145,8 +146,6 @@ def _importing(what: str, seconds: float | None) -> Iterator[None]:
     except KeyboardInterrupt:
         raise
     except TimeUp as error:
-        raise BrokenPlugin(f"{what}: its import did not end within {seconds:g} s") from error
+        raise BrokenPlugin(f"{what} can't be imported: did not end within {seconds:g} s") from error
     except BaseException as error:
-        raise BrokenPlugin(
-            f"{what} can't be imported: {type(error).__name__}: {error}"
-        ) from error
+        raise BrokenPlugin(f"{what} can't be imported: {type(error).__name__}: {error}") from error

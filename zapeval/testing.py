@@ -61,7 +61,8 @@ class ForecasterContract:
 
     def contexts(self) -> Contexts:
         """Returns the trial's contexts."""
-        return self._trial().contexts(self._recordings())
+        trial = self._trial()
+        return trial.contexts(trial.recordings())
 
     def test_has_a_name(self) -> None:
         """Its name is a word that can stand in a table and on a command line."""
@@ -109,8 +110,9 @@ class ForecasterContract:
     def test_forecasts_a_window_alone_as_in_a_batch(self) -> None:
         """A window's forecast hangs on its own context, not on the windows beside it."""
         together = self._ask(self.contexts())
+        trial = self._trial()
         for window in range(self.windows):
-            one = self._trial().contexts(self._recordings(), (window, window + 1))
+            one = trial.contexts(trial.recordings(), (window, window + 1))
             self._same(self._ask(one)[0], together[window])
 
     def test_forecasts_from_its_context_and_no_other_frame(self) -> None:
@@ -118,10 +120,9 @@ class ForecasterContract:
         trial = self._trial()
         for window in {0, self.windows - 1}:
             other = trial.changed([trial.context_frames(window)])
-            recordings = self._recordings(f"all but window {window}", other)
             span = (window, window + 1)
-            kept = self._ask(trial.contexts(recordings, span))
-            self._same(kept, self._ask(trial.contexts(self._recordings(), span)))
+            kept = self._ask(trial.contexts(trial.recordings(other), span))
+            self._same(kept, self._ask(trial.contexts(trial.recordings(), span)))
 
     def test_forecasts_a_frame_from_earlier_ones(self) -> None:
         """A next-step forecaster's outputs hang on no later input."""
@@ -133,17 +134,23 @@ class ForecasterContract:
         """A next-step forecaster can be fed back, the length of a sequence at most."""
         made = self._ready()
         if isinstance(made, NextStepForecaster):
-            contexts = self.contexts().head(1)
-            values = made.forecast(replace(contexts, horizon=self.horizon - 1))
+            whole, steps = self.contexts(), self.horizon - 1
+            later = whole.future_stimulus
+            begun = replace(
+                whole.head(1),
+                horizon=steps,
+                future_stimulus=None if later is None else later[:, :steps],
+            )
+            values = made.forecast(begun)
             assert values.dtype == np.float32
-            assert values.shape == (self.windows, self.horizon - 1, self.neurons)
+            assert values.shape == (self.windows, steps, self.neurons)
             assert np.isfinite(values).all()
 
     def test_forecasts_the_same_when_it_is_loaded(self) -> None:
         """What is saved, and loaded into another forecaster, is all that was learned."""
         made = self.make()
         if made.learns:
-            self._train(made, "saved", self._recordings())
+            self._train(made, "saved", self._trial().recordings())
             loaded = self._loaded("saved")
             self._same(_asked(loaded, self.contexts()), _asked(made, self.contexts()))
 
@@ -151,8 +158,9 @@ class ForecasterContract:
         """A second fit with the same seed gives the same forecasts."""
         made = self.make()
         if made.learns:
-            self._train(made, "again", self._recordings())
-            self._same(_asked(made, self.contexts()), self._ask(self.contexts()))
+            self._train(made, "again", self._trial().recordings())
+            again = _asked(self._loaded("again"), self.contexts())
+            self._same(again, self._ask(self.contexts()))
 
     def test_learns_nothing_from_test_frames(self) -> None:
         """Where every test frame is changed, it learns the same; unless it says that it leaks."""
@@ -160,8 +168,9 @@ class ForecasterContract:
         if made.learns and not made.leaks:
             trial = self._trial()
             other = trial.changed([*trial.series.train, *trial.series.validation])
-            self._train(made, "without test frames", self._recordings("other test frames", other))
-            self._same(_asked(made, self.contexts()), self._ask(self.contexts()))
+            self._train(made, "other test frames", trial.recordings(other))
+            values = _asked(self._loaded("other test frames"), self.contexts())
+            self._same(values, self._ask(self.contexts()))
 
     def _same(self, values: np.ndarray, expected: np.ndarray) -> None:
         np.testing.assert_allclose(values, expected, rtol=self.rtol, atol=self.atol)
@@ -175,7 +184,7 @@ class ForecasterContract:
         if not made.learns:
             return made
         if not (self._place() / "fitted").exists():
-            self._train(made, "fitted", self._recordings())
+            self._train(made, "fitted", self._trial().recordings())
         return self._loaded("fitted")
 
     def _train(self, made: Forecaster, name: str, recordings: Recordings) -> None:
@@ -187,7 +196,7 @@ class ForecasterContract:
     def _loaded(self, name: str) -> Forecaster:
         made = self.make()
         folder, benchmark = self._place() / name, self._trial().benchmark
-        load_checkpoint(made, folder, benchmark, self._recordings(), self.context)
+        load_checkpoint(made, folder, benchmark, self._trial().recordings(), self.context)
         return made
 
     def _trial(self) -> Trial:
@@ -201,11 +210,6 @@ class ForecasterContract:
             covariates=tuple(made.covariates),
             volume=self.volume,
         )
-
-    def _recordings(self, name: str = "trial", activity: np.ndarray | None = None) -> Recordings:
-        folder = self._place() / "recordings" / name
-        trial = self._trial()
-        return trial.open(folder) if folder.exists() else trial.write(folder, activity)
 
     @classmethod
     def _place(cls) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from baselines.neural import NeuralForecaster, Shape
-from zapeval.forecasting.contexts import FUTURE_STIMULUS, STIMULUS
+from zapeval.forecasting.contexts import FUTURE_STIMULUS
 
 if TYPE_CHECKING:
     from flax import nnx
@@ -92,10 +92,10 @@ class TSMixer(NeuralForecaster):
 
 @final
 class TiDE(NeuralForecaster):
-    """An encoder and decoder shared by all neurons, told the stimulus (Das et al. 2023).
+    """An encoder and decoder shared by all neurons, told the coming stimulus (Das et al. 2023).
 
     Args:
-        stimulus: Whether it sees the stimulus; without, it forecasts from activity alone.
+        stimulus: Whether it sees the stimulus of the horizon; without, it forecasts from activity alone.
         steps: Most training steps.
         batch: Windows a step.
     """
@@ -107,7 +107,7 @@ class TiDE(NeuralForecaster):
         self, stimulus: bool = True, steps: int | None = None, batch: int | None = None
     ) -> None:
         super().__init__(steps=steps, batch=batch)
-        self.covariates = (STIMULUS, FUTURE_STIMULUS) if stimulus else ()
+        self.covariates = (FUTURE_STIMULUS,) if stimulus else ()
 
     @property
     def parameters(self) -> Mapping[str, Any]:

@@ -12,7 +12,8 @@ from flax import nnx
 from zapeval.errors import UsageError
 
 POSITION_EMBEDDING = 192
-"""Numbers of a neuron's position for which the published models hold weights."""
+"""Numbers of a neuron's position for which the published models hold weights: the width of
+ZAPBench's position embedding."""
 
 Part: TypeAlias = jax.Array | int
 """Some of a layer's inputs ``[.., inputs]``; a number stands for that many zeros."""
@@ -128,9 +129,8 @@ class TiDE(nnx.Module):
         def step(at: tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]) -> jax.Array:
             output, skip, bias, stimulus = at
             decoded = hidden @ output + encoding @ skip + bias
-            return self.temporal(*(part for part in (decoded, stimulus) if part is not None))[
-                ..., 0
-            ]
+            parts = (decoded,) if stimulus is None else (decoded, stimulus)
+            return self.temporal(*parts)[..., 0]
 
         steps: jax.Array = jax.lax.map(step, (*self._steps(), future))
         return jnp.swapaxes(steps, 0, 1)
@@ -138,7 +138,7 @@ class TiDE(nnx.Module):
     def _steps(self) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Returns the decoder's last weights apart for each step: output, skip and bias."""
         output, skip = (
-            jnp.stack(jnp.split(dense.kernel[...], self.horizon, axis=1))
+            jnp.swapaxes(dense.kernel[...].reshape(dense.in_features, self.horizon, -1), 0, 1)
             for dense in (self.decoder.output, self.decoder.skip)
         )
         bias = _bias(self.decoder.output) + _bias(self.decoder.skip)

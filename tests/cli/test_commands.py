@@ -146,10 +146,7 @@ def test_a_broken_plugin_is_listed_with_its_error_and_breaks_nothing_else(tmp_pa
     assert (listed.returncode, listed.stderr) == (0, "")
     rows = {line.split()[0]: line for line in listed.stdout.splitlines()}
     assert {"broken", "mean", "persistence"} <= set(rows)
-    assert (
-        f"broken: broken: broken:Broken of package broken can't be imported: {says}"
-        in (rows["broken"])
-    )
+    assert f"broken: {says}" in rows["broken"]
     if "licence" in code:
         used = zapeval("forecasters", "show", "broken", folder=folder)
         assert (used.returncode, used.stdout) == (3, "")

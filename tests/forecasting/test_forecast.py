@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ import zarr
 from builders import CONTEXT, Case, horizon_case, targets_of, worms_case
 
 from baselines.naive import Mean, Persistence
-from zapeval.errors import BrokenPlugin, InvalidInput, Refused
+from zapeval.errors import BrokenPlugin, InvalidInput, Refused, StorageError
 from zapeval.forecasting import forecast as module
 from zapeval.forecasting.forecast import forecast
 from zapeval.forecasting.forecaster import Contexts, Forecaster
@@ -593,3 +594,200 @@ class Rival(Watching):
     def forecast(self, contexts):
         run(self._case, self._folder, Watching(), "parts")
         return super().forecast(contexts)
+
+
+# Verified resume
+
+
+def flipped(where):
+    def damage(file):
+        data = bytearray(file.read_bytes())
+        data[int(where * (len(data) - 1))] ^= 1
+        file.write_bytes(data)
+
+    return damage
+
+
+def cut(share):
+    def damage(file):
+        data = file.read_bytes()
+        file.write_bytes(data[: int(share * len(data))])
+
+    return damage
+
+
+DAMAGE = {
+    "first bit": flipped(0),
+    "a bit in the middle": flipped(0.5),
+    "a bit of the index": flipped(0.97),
+    "last bit": flipped(1),
+    "emptied": cut(0),
+    "cut to half": cut(0.5),
+    "cut by a byte": cut(0.999),
+    "longer": lambda file: file.write_bytes(file.read_bytes() + b"\0"),
+    "gone": lambda file: file.unlink(),
+    "that of another block": lambda file: file.write_bytes(
+        (file.parents[4] / "test_condition_2/c/0/0/0").read_bytes()
+    ),
+    "all zeros": lambda file: file.write_bytes(bytes(file.stat().st_size)),
+}
+
+
+@pytest.mark.parametrize("compressed", [True, False], ids=["compressed", "raw"])
+@pytest.mark.parametrize("block", [0, 1])
+@pytest.mark.parametrize("name", DAMAGE)
+def test_finished_block_that_was_damaged_is_written_anew(tmp_path, name, block, compressed):
+    case = fish()
+    run(case, tmp_path, Watching(), "whole", compressed=compressed)
+    interrupted(case, tmp_path, name="parts", compressed=compressed)
+    file = tmp_path / ".parts.part" / "test_condition_0" / "c" / str(block) / "0" / "0"
+    before = file.read_bytes()
+    DAMAGE[name](file)
+    assert not file.exists() or file.read_bytes() != before
+    watching, told = Watching(), []
+    run(case, tmp_path, watching, "parts", compressed=compressed, progress=told.append)
+    first, third = case.benchmark.series[0], case.benchmark.one(STOP)
+    again = [(first.name, o) for o in first.origins[32 * block : 32 * (block + 1)]]
+    assert watching.windows == again + [(STOP, o) for o in third.origins[32:]]
+    assert sum(told) == case.benchmark.windows
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+def test_every_block_that_was_damaged_is_written_anew_and_no_other(tmp_path):
+    case = fish()
+    run(case, tmp_path, Watching(), "whole")
+    interrupted(case, tmp_path, name="parts")
+    for place in ("test_condition_0/c/1", "test_condition_1/c/0"):
+        flipped(0.5)(tmp_path / ".parts.part" / place / "0" / "0")
+    watching = Watching()
+    run(case, tmp_path, watching, "parts")
+    expected = {"condition 0": 8, "condition 1": 4, STOP: 38}
+    counts = [series for series, _ in watching.windows]
+    assert {name: counts.count(name) for name in set(counts)} == expected
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+def test_torn_line_of_the_journal_costs_one_block(tmp_path):
+    case = fish()
+    run(case, tmp_path, Watching(), "whole")
+    for cut_off in (1, 2, 10, 40):
+        interrupted(case, tmp_path, name="parts")
+        journal = tmp_path / ".parts.part" / ".blocks.jsonl"
+        journal.write_bytes(journal.read_bytes().rstrip()[:-cut_off])
+        watching = Watching()
+        run(case, tmp_path, watching, "parts")
+        # The last line is of the first block of the third series.
+        assert watching.windows == [(STOP, o) for o in case.benchmark.one(STOP).origins]
+        assert files(tmp_path / "parts") == files(tmp_path / "whole")
+        shutil.rmtree(tmp_path / "parts")
+
+
+def test_blocks_without_a_journal_are_written_anew(tmp_path):
+    case = fish()
+    run(case, tmp_path, Watching(), "whole")
+    interrupted(case, tmp_path, name="parts")
+    (tmp_path / ".parts.part" / ".blocks.jsonl").unlink()
+    watching = Watching()
+    run(case, tmp_path, watching, "parts")
+    assert len(watching.windows) == case.benchmark.windows
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+def test_block_that_was_written_but_not_noted_is_written_anew(tmp_path):
+    case = fish()
+    run(case, tmp_path, Watching(), "whole")
+    interrupted(case, tmp_path, name="parts")
+    source = tmp_path / "whole" / "test_condition_2" / "c" / "1"
+    place = tmp_path / ".parts.part" / "test_condition_2" / "c" / "1"
+    shutil.copytree(source, place)
+    flipped(0.5)(place / "0" / "0")
+    watching = Watching()
+    run(case, tmp_path, watching, "parts")
+    assert watching.windows == [(STOP, o) for o in case.benchmark.one(STOP).origins[32:]]
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("metadata", ["", "{", "{}", '{"zarr_format": 3, "node_type": "array"}'])
+def test_array_whose_metadata_cannot_be_read_is_written_anew(tmp_path, metadata):
+    case = fish()
+    run(case, tmp_path, Watching(), "whole")
+    interrupted(case, tmp_path, name="parts")
+    (tmp_path / ".parts.part" / "test_condition_0" / "zarr.json").write_text(metadata)
+    watching = Watching()
+    run(case, tmp_path, watching, "parts")
+    first, third = case.benchmark.series[0], case.benchmark.one(STOP)
+    again = [(first.name, o) for o in first.origins]
+    assert watching.windows == again + [(STOP, o) for o in third.origins[32:]]
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+OPTIONS = [
+    {"dtype": "float32", "compressed": True},
+    {"dtype": "float32", "compressed": False},
+    {"dtype": "float16", "compressed": True},
+    {"dtype": "float16", "compressed": False},
+]
+
+
+@pytest.mark.parametrize("first", OPTIONS)
+@pytest.mark.parametrize("then", OPTIONS)
+def test_types_and_layouts_are_not_mixed(tmp_path, first, then):
+    case = fish()
+    run(case, tmp_path, Watching(), "whole", **then)
+    interrupted(case, tmp_path, name="parts", **first)
+    watching = Watching()
+    run(case, tmp_path, watching, "parts", **then)
+    assert len(watching.windows) == (38 if first == then else case.benchmark.windows)
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+def test_other_type_in_between_leaves_no_block_behind(tmp_path):
+    # Begun as float32, taken up as float16 and stopped at once, then float32 again.
+    case = fish()
+    run(case, tmp_path, Watching(), "whole")
+    interrupted(case, tmp_path, name="parts")
+    with pytest.raises(KeyboardInterrupt):
+        stop = Interrupted("condition 1", case.benchmark.one("condition 1").origins[0])
+        run(case, tmp_path, stop, "parts", dtype="float16")
+    watching = Watching()
+    run(case, tmp_path, watching, "parts")
+    # The third series was not begun as float16: its block is still good.
+    expected = [(s.name, o) for s in case.benchmark.series for o in s.origins]
+    assert watching.windows == [w for w in expected if w[0] != STOP] + expected[-38:]
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("neurons", [4, 6, 9000])
+def test_recordings_of_other_neurons_are_not_mixed(tmp_path, neurons):
+    case = fish()
+    interrupted(horizon_case(windows=WINDOWS, neurons=neurons), tmp_path, name="parts")
+    run(case, tmp_path, Watching(), "whole")
+    watching = Watching()
+    run(case, tmp_path, watching, "parts")
+    assert len(watching.windows) == case.benchmark.windows
+    assert files(tmp_path / "parts") == files(tmp_path / "whole")
+
+
+def test_raw_store_reads_as_the_compressed_one_and_is_larger(tmp_path):
+    case = horizon_case(windows=WINDOWS, neurons=300)
+    case = replace(case, activity={"fish": np.round(case.activity["fish"], 1)})
+    packed = run(case, tmp_path, Watching(), "packed")
+    plain = run(case, tmp_path, Watching(), "plain", compressed=False)
+    for name, values in packed.items():
+        np.testing.assert_array_equal(plain[name], values)
+    sizes = [sum(map(len, files(tmp_path / name).values())) for name in ("packed", "plain")]
+    values = sum(array.nbytes for array in plain.values())
+    assert sizes[0] < values <= sizes[1]
+
+
+def test_store_that_came_to_be_meanwhile_is_not_replaced(tmp_path):
+    case = fish()
+
+    class Slowpoke(Watching):
+        def forecast(self, contexts):
+            (tmp_path / "parts" / "kept").mkdir(parents=True, exist_ok=True)
+            return super().forecast(contexts)
+
+    with pytest.raises(StorageError, match="parts: could not be written: Directory not empty"):
+        run(case, tmp_path, Slowpoke(), "parts")
+    assert [path.name for path in (tmp_path / "parts").iterdir()] == ["kept"]

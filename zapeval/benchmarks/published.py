@@ -262,7 +262,8 @@ def _check_steps(reading: _Reading) -> None:
 
 def _check_complete(reading: _Reading) -> None:
     findings = []
-    for metric in {"mae", *(metric for metric, _, _ in reading.values)}:
+    present = {"mae", *(metric for metric, _, _ in reading.values)}
+    for metric in (metric for metric in METRICS if metric in present):
         for name in CONDITIONS:
             steps = range(1, HORIZON + 1)
             lacking = [step for step in steps if (metric, name, step) not in reading.values]

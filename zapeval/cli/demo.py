@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +16,8 @@ if TYPE_CHECKING:
     from zapeval.scoring.scorecard import Scorecard
 
 BENCHMARK = "zapbench-mini"
-FORECASTERS = ("persistence", "mean")
+NEURAL = ("linear",)
+FORECASTERS = ("persistence", "mean", "least-squares", "linear")
 
 
 def demo(
@@ -23,7 +26,7 @@ def demo(
     ] = Path("demo"),
     quiet: Quiet = False,
 ) -> None:
-    """Forecast, score, rank and draw: every step once, on the embedded benchmark."""
+    """Train, forecast, score, rank and draw: every step once, on the embedded benchmark."""
     from zapeval.cli.selection import select
     from zapeval.reports import tables
     from zapeval.reports.figures import error_by_step
@@ -34,7 +37,7 @@ def demo(
     chosen = select(BENCHMARK, 1, None)
     for context in chosen.benchmark.context_lengths:
         chosen = select(BENCHMARK, context, None)
-        cards += [_round(name, chosen, out, quiet) for name in FORECASTERS]
+        cards += [_round(name, chosen, out, quiet) for name in _possible(quiet)]
     drawn = error_by_step(cards, out / "figures", frame_seconds=chosen.benchmark.frame_seconds)
     if quiet:
         return
@@ -50,24 +53,44 @@ def demo(
         say(f"figure       {path}")
 
 
+def _possible(quiet: bool) -> Sequence[str]:
+    """Returns the forecasters of the demo that what is installed can train."""
+    if importlib.util.find_spec("jax") is not None:
+        return FORECASTERS
+    if not quiet:
+        note(f"without {', '.join(NEURAL)}: install zapeval[baselines] to train it")
+    return [name for name in FORECASTERS if name not in NEURAL]
+
+
 def _round(name: str, chosen: Selection, out: Path, quiet: bool) -> Scorecard:
-    """Forecasts with one forecaster, scores, and returns the scorecard."""
-    from zapeval.cli.forecasters import make_forecaster
+    """Trains a forecaster if it learns, forecasts with it, scores, and returns the scorecard."""
     from zapeval.cli.score import run_score, save
-    from zapeval.forecasting.forecast import forecast
     from zapeval.forecasting.predictions import open_predictions
 
-    store = out / "predictions" / f"{name}-c{chosen.context}.zarr"
+    label = f"{name}-c{chosen.context}"
+    store = out / "predictions" / f"{label}.zarr"
     if not store.exists():
-        label = f"{name}, C={chosen.context}"
-        with progress(label, chosen.benchmark.windows, "windows", quiet=quiet) as advance:
-            forecast(
-                make_forecaster(name),
-                chosen.benchmark,
-                chosen.recordings,
-                store,
-                context=chosen.context,
-                progress=advance,
-            )
+        _forecast(name, chosen, out / "checkpoints" / label / "seed-0", store, quiet)
     card, tally = run_score(open_predictions(str(store)), chosen, quiet=quiet)
-    return save(card, tally, out / "scorecards" / f"{name}-c{chosen.context}.json")
+    return save(card, tally, out / "scorecards" / f"{label}.json")
+
+
+def _forecast(name: str, chosen: Selection, checkpoint: Path, store: Path, quiet: bool) -> None:
+    from zapeval.cli.forecasters import make_forecaster
+    from zapeval.cli.train import train_seed
+    from zapeval.forecasting.forecast import forecast
+
+    made, trained = make_forecaster(name), None
+    if made.learns:
+        made, trained = train_seed(name, (), chosen, checkpoint, seed=0, quiet=quiet)
+    label = f"{name}, C={chosen.context}"
+    with progress(label, chosen.benchmark.windows, "windows", quiet=quiet) as advance:
+        forecast(
+            made,
+            chosen.benchmark,
+            chosen.recordings,
+            store,
+            context=chosen.context,
+            trained=trained,
+            progress=advance,
+        )

@@ -48,7 +48,8 @@ def forecast(
 
     check_output(out, "new")
     made = trained_forecaster(forecaster, settings or (), checkpoint)
-    check_fitted(made, checkpoint)
+    length = "" if context is None else f" -c {context}"
+    check_fitted(made, checkpoint, f"{forecaster} -b {benchmark}{length}")
     chosen = select(benchmark, context, data)
     trained = None
     if checkpoint is not None:

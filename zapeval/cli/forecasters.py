@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,7 +78,7 @@ def make_forecaster(name: str, settings: Sequence[str] = ()) -> Forecaster:
 
     Raises:
         NotFound: Nothing has that name.
-        UsageError: A setting is no key=value.
+        UsageError: A setting is no key=value, or none that the forecaster takes.
         BrokenPlugin: It can't be imported or made, or is no forecaster.
     """
     return _made(name, dict(map(setting, settings)))
@@ -87,7 +88,7 @@ def trained_forecaster(name: str, settings: Sequence[str], checkpoint: Path | No
     """Returns a new forecaster, made with the parameters of its checkpoint where it has one.
 
     Raises:
-        UsageError: Settings contradict the checkpoint.
+        UsageError: Settings are given beside a checkpoint, or the forecaster doesn't take them.
         NotFound: Nothing has that name, or there is no checkpoint.
         BrokenPlugin: It can't be imported or made.
     """
@@ -107,6 +108,7 @@ def _made(name: str, settings: Mapping[str, Any]) -> Forecaster:
     found = find(FORECASTERS, name)
     if not _makes_forecasters(found):
         raise BrokenPlugin(f"{name}: is {found!r}, expected a subclass of zapeval.Forecaster")
+    _check_settings(name, found, settings)
     try:
         made = found(**settings)
     except ZapevalError:
@@ -118,6 +120,20 @@ def _made(name: str, settings: Mapping[str, Any]) -> Forecaster:
     if not isinstance(getattr(made, "name", None), str) or not made.name.strip():
         raise BrokenPlugin(f"{name}: has no name; give the class an attribute name")
     return made
+
+
+def _check_settings(name: str, found: Callable[..., object], settings: Mapping[str, Any]) -> None:
+    """Checks that a forecaster takes such arguments, as far as it says what it takes."""
+    try:
+        taken = inspect.signature(found).parameters.values()
+    except (TypeError, ValueError):
+        return
+    if any(one.kind is one.VAR_KEYWORD for one in taken):
+        return
+    known = [one.name for one in taken if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    for key in settings:
+        if key not in known:
+            raise UsageError(f"{name}: takes no {key!r}; it takes {', '.join(known) or 'nothing'}")
 
 
 def setting(text: str) -> tuple[str, Any]:

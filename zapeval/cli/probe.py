@@ -160,7 +160,7 @@ def tell(plugins: Sequence[dict[str, str]]) -> None:
         for plugin in plugins:
             try:
                 told = {"about": about(Plugin(**plugin).load(seconds=None))}
-            except BaseException as error:  # noqa: BLE001 - whatever it is, it is what to tell
+            except BaseException as error:
                 why = error.__cause__ or error
                 told = {"broken": " ".join(f"{type(why).__name__}: {why}".split())}
             out.write(json.dumps(told).encode() + b"\n")

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zapeval.cli.selection import Selection
+    from zapeval.forecasting.checkpoint import Checkpoint
+    from zapeval.forecasting.forecaster import Forecaster
 
 
 def train(
@@ -46,8 +48,11 @@ def train(
 
 def train_seed(
     name: str, settings: Sequence[str], chosen: Selection, folder: Path, *, seed: int, quiet: bool
-) -> None:
+) -> tuple[Forecaster, Checkpoint]:
     """Trains a new forecaster with one seed and writes its checkpoint, if that is not there yet.
+
+    Returns:
+        The forecaster, ready to forecast, and what its checkpoint says.
 
     Raises:
         UsageError: It learns nothing.
@@ -58,7 +63,7 @@ def train_seed(
     made = make_forecaster(name, settings)
     label = f"{made.name}, C={chosen.context}, seed {seed}"
     with steps(label, quiet=quiet) as report:
-        run(
+        checkpoint = run(
             made,
             chosen.benchmark,
             chosen.recordings,
@@ -69,3 +74,4 @@ def train_seed(
             report=report,
             note=lambda text: note(f"{label}: {text}"),
         )
+    return made, checkpoint

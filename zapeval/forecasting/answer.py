@@ -31,33 +31,43 @@ def answer(
         BrokenPlugin: It raises, changes its input, or returns what the contract does not allow.
     """
     if benchmark.protocol == "horizon":
-        return _checked(forecaster, forecaster.forecast, contexts, windows)
+        return ask(forecaster, forecaster.forecast, contexts, windows)
     if isinstance(forecaster, NextStepForecaster):
         whole = replace(contexts, horizon=benchmark.horizon)
-        return _checked(forecaster, forecaster.next_steps, whole, windows)
+        return ask(forecaster, forecaster.next_steps, whole, windows)
     steps = range(1, benchmark.horizon + 1)
     heads = (contexts.head(k) for k in steps)
     return np.concatenate(
-        [_checked(forecaster, forecaster.forecast, head, windows) for head in heads], axis=1
+        [ask(forecaster, forecaster.forecast, head, windows) for head in heads], axis=1
     )
 
 
-def _checked(
+def ask(
     forecaster: Forecaster,
     method: Callable[[Contexts], np.ndarray],
     contexts: Contexts,
     windows: Span,
 ) -> np.ndarray:
+    """Returns what a method of a forecaster answers, float32 ``[windows, horizon, neurons]``.
+
+    Args:
+        forecaster: Who is asked.
+        method: Its method.
+        contexts: What it sees; it is handed a copy of the activity.
+        windows: Numbers ``[start, stop)`` of the windows in their series, for messages.
+
+    Raises:
+        BrokenPlugin: It raises, changes its input, or returns what the contract does not allow.
+    """
     where = f"{forecaster.name}: {contexts.series}, windows [{windows[0]}, {windows[1]})"
     handed = contexts.activity.copy()
     try:
-        values = method(replace(contexts, activity=handed))
+        answered = method(replace(contexts, activity=handed))
     except ZapevalError:
         raise
     except (Exception, SystemExit) as error:
         raise BrokenPlugin(f"{where}: raised {type(error).__name__}: {error}") from error
-    count, _, neurons = contexts.activity.shape
-    _check_array(values, (count, contexts.horizon, neurons), where)
+    values = check_array(answered, contexts, where)
     # Bits are compared: a NaN in the recording equals itself.
     if not np.array_equal(handed.view(np.uint32), contexts.activity.view(np.uint32)):
         raise BrokenPlugin(f"{where}: changed its contexts in place; expected it to work on a copy")
@@ -65,15 +75,29 @@ def _checked(
     return values
 
 
-def _check_array(values: object, expected: tuple[int, ...], where: str) -> None:
-    if not isinstance(values, np.ndarray) or values.dtype != np.float32:
-        got = values.dtype if isinstance(values, np.ndarray) else type(values).__name__
+def check_array(answered: object, contexts: Contexts, where: str) -> np.ndarray:
+    """Returns what was answered as a plain array, if type and shape are right.
+
+    Args:
+        answered: What a forecaster returned.
+        contexts: For what.
+        where: Who returned it, for messages.
+
+    Raises:
+        BrokenPlugin: They are not.
+    """
+    if not isinstance(answered, np.ndarray) or answered.dtype != np.float32:
+        got = answered.dtype if isinstance(answered, np.ndarray) else type(answered).__name__
         raise BrokenPlugin(f"{where}: returned {got}, expected a float32 NumPy array")
-    if values.shape != expected:
+    windows, _, neurons = contexts.activity.shape
+    expected = [windows, contexts.horizon, neurons]
+    if list(answered.shape) != expected:
         raise BrokenPlugin(
-            f"{where}: returned shape {list(values.shape)}, expected [windows, horizon, neurons] "
-            f"= {list(expected)}"
+            f"{where}: returned shape {list(answered.shape)}, expected [windows, horizon, neurons] "
+            f"= {expected}"
         )
+    # A masked array would hide from the checks what it then shows to the store.
+    return np.asarray(answered)
 
 
 def _check_finite(values: np.ndarray, windows: Span, where: str, *, missing: bool) -> None:

@@ -1,7 +1,8 @@
 """Causality: a next-step forecaster whose outputs hang on later inputs is found out.
 
-The inputs after a cut are replaced by strong noise; what was put out before the cut must stay. A
-forecaster that looks ahead, by a forgotten attention mask or a padded convolution, moves.
+The inputs after a cut, activity and stimulus, are drowned in noise; what was put out before the cut
+must stay. A forecaster that looks ahead, by a forgotten attention mask or a padded convolution,
+moves.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from zapeval.errors import BrokenPlugin
+from zapeval.forecasting.answer import ask
 from zapeval.forecasting.contexts import Contexts
 from zapeval.forecasting.forecaster import NextStepForecaster
 
@@ -26,21 +28,20 @@ def check_causal(forecaster: NextStepForecaster, contexts: Contexts) -> None:
         contexts: Sequences, at least one window of at least two frames.
 
     Raises:
-        BrokenPlugin: An output moved when only later inputs changed.
+        BrokenPlugin: An output moved when only later inputs changed, or is none that the contract
+            allows.
     """
     length = contexts.activity.shape[1]
-    few = _first(contexts, 2)
-    scale = float(few.activity.std()) or 1.0
-    before = forecaster.next_steps(_copy(few))
+    few = replace(_first(contexts, 2), horizon=length)
+    windows = (0, len(few))
+    before = ask(forecaster, forecaster.next_steps, few, windows)
+    scale = _scale(few.activity)
     rng = np.random.default_rng(0)
     for cut in sorted({1, length // 2, length - 1} - {0, length}):
-        changed = few.activity.copy()
-        shape = changed[:, cut:].shape
-        changed[:, cut:] += rng.normal(0, _NOISE * scale, shape).astype(np.float32)
-        after = forecaster.next_steps(replace(_copy(few), activity=changed))
+        after = ask(forecaster, forecaster.next_steps, _changed(few, cut, rng), windows)
         moved = np.abs(after[:, :cut] - before[:, :cut])
         allowed = _TOLERANCE * max(scale, float(np.abs(before).max()))
-        if not moved.max() <= allowed:
+        if moved.max() > allowed:
             window, position, neuron = (
                 int(i) for i in np.unravel_index(moved.argmax(), moved.shape)
             )
@@ -50,6 +51,32 @@ def check_causal(forecaster: NextStepForecaster, contexts: Contexts) -> None:
                 f"{moved.max():.3g} when only inputs from position {cut + 1} on changed; "
                 "next steps may hang on earlier frames alone"
             )
+
+
+def _changed(contexts: Contexts, cut: int, rng: np.random.Generator) -> Contexts:
+    """Returns the contexts with noise on all that belongs to the positions after a cut."""
+
+    def noisy(values: np.ndarray | None) -> np.ndarray | None:
+        if values is None:
+            return None
+        changed = values.copy()
+        noise = rng.normal(0, _NOISE * _scale(values), changed[:, cut:].shape)
+        changed[:, cut:] += noise.astype(np.float32)
+        return changed
+
+    activity = noisy(contexts.activity)
+    assert activity is not None
+    return replace(
+        contexts,
+        activity=activity,
+        stimulus=noisy(contexts.stimulus),
+        future_stimulus=noisy(contexts.future_stimulus),
+    )
+
+
+def _scale(values: np.ndarray) -> float:
+    """Returns the standard deviation of what is finite, or 1 where nothing varies."""
+    return float(values[np.isfinite(values)].std(dtype=np.float64)) or 1.0
 
 
 def _first(contexts: Contexts, windows: int) -> Contexts:
@@ -63,7 +90,3 @@ def _first(contexts: Contexts, windows: int) -> Contexts:
         stimulus=some(contexts.stimulus),
         future_stimulus=some(contexts.future_stimulus),
     )
-
-
-def _copy(contexts: Contexts) -> Contexts:
-    return replace(contexts, activity=contexts.activity.copy())

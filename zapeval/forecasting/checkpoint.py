@@ -12,7 +12,14 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from zapeval.benchmarks.benchmark import Benchmark
-from zapeval.errors import BrokenPlugin, InvalidInput, NotFound, UsageError, ZapevalError
+from zapeval.errors import (
+    BrokenPlugin,
+    InvalidInput,
+    NotFound,
+    StorageError,
+    UsageError,
+    ZapevalError,
+)
 from zapeval.forecasting.forecaster import Forecaster
 from zapeval.forecasting.manifest import BenchmarkPart, CostPart, ForecasterPart, digest_of, said_of
 from zapeval.recordings.documents import read_document
@@ -100,17 +107,33 @@ def load_checkpoint(
     _check_same(folder, "context length", found.context, context)
     for key, neurons in found.neurons.items():
         _check_same(folder, f"neurons of recording {key!r}", neurons, recordings[key].neurons)
-    if model_digest(folder / MODEL) != found.model:
-        raise InvalidInput(f"{folder / MODEL}: its files were changed or damaged; train again")
+    load_model(forecaster, folder, found)
+    return found
+
+
+def load_model(forecaster: Forecaster, folder: Path, found: Checkpoint) -> None:
+    """Lets a forecaster take up the model of a checkpoint, if its files are as they were written.
+
+    Raises:
+        InvalidInput: They are not.
+        BrokenPlugin: The forecaster can't load them.
+    """
+    try:
+        digest = model_digest(folder / MODEL)
+    except OSError as error:
+        raise StorageError(f"{folder / MODEL}: could not be read: {error.strerror}") from error
+    if digest != found.model:
+        raise InvalidInput(
+            f"{folder / MODEL}: its files were changed or damaged; remove {folder} and train again"
+        )
     try:
         forecaster.load(folder / MODEL)
     except ZapevalError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BrokenPlugin(
             f"{forecaster.name}: could not load {folder / MODEL}: {type(error).__name__}: {error}"
         ) from error
-    return found
 
 
 def model_digest(model: Path) -> str:
@@ -118,16 +141,21 @@ def model_digest(model: Path) -> str:
     return digest_of(sorted(path for path in model.rglob("*") if path.is_file()))
 
 
-def check_fitted(forecaster: Forecaster, folder: Path | None) -> None:
+def check_fitted(forecaster: Forecaster, folder: Path | None, task: str = "NAME -b ID") -> None:
     """Checks that a checkpoint is given if, and only if, the forecaster learns.
+
+    Args:
+        forecaster: The forecaster.
+        folder: Its checkpoint, or None.
+        task: What zapeval train has to be given to make one, for the message.
 
     Raises:
         UsageError: One is missing, or given to a forecaster that learns nothing.
     """
     if forecaster.learns and folder is None:
         raise UsageError(
-            f"{forecaster.name}: has to be trained; run zapeval train {forecaster.name} .. "
-            "--out DIR, then give --checkpoint DIR/seed-0"
+            f"{forecaster.name}: has to be trained; run zapeval train {task} --out DIR, then give "
+            "--checkpoint DIR/seed-0"
         )
     if folder is not None and not forecaster.learns:
         raise UsageError(f"{forecaster.name}: learns nothing, so it takes no checkpoint")

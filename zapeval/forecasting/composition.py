@@ -10,6 +10,7 @@ from typing import Any, Literal, final
 import numpy as np
 
 from zapeval.errors import UsageError
+from zapeval.forecasting.answer import check_array
 from zapeval.forecasting.contexts import Contexts
 from zapeval.forecasting.forecaster import Forecaster
 from zapeval.forecasting.training import Training, TrainingSeries
@@ -31,7 +32,12 @@ class _Composition(Forecaster):
     @property
     def parameters(self) -> Mapping[str, Any]:
         """Who its parts are."""
-        return {"of": [{"name": p.name, "parameters": dict(p.parameters)} for p in self.parts]}
+        return {
+            "of": [
+                {"name": part.name, "version": part.version, "parameters": dict(part.parameters)}
+                for part in self.parts
+            ]
+        }
 
     @property
     def size(self) -> int | None:
@@ -48,7 +54,7 @@ class _Composition(Forecaster):
         """Fits each part that learns."""
         for number, part in enumerate(self.parts):
             if part.learns:
-                part.fit(self._for_part(_in_folder(training, number)))
+                part.fit(self._for_part(_for_one(training, number)))
 
     def save(self, folder: Path) -> None:
         """Saves each part in a folder of its own."""
@@ -82,7 +88,7 @@ class Ensembled(_Composition):
         """Returns the mean of what its parts forecast."""
         total = np.zeros((), np.float64)
         for part in self.parts:
-            total = total + part.forecast(_own(contexts))
+            total = total + _asked(part, contexts)
         mean: np.ndarray = (total / len(self.parts)).astype(np.float32)
         return mean
 
@@ -128,7 +134,7 @@ class Autoregressive(_Composition):
                 horizon=self._steps,
                 origins=tuple(origin + done for origin in contexts.origins),
             )
-            newest = self.parts[0].forecast(seen)[:, :steps]
+            newest = _asked(self.parts[0], seen)[:, :steps]
             sequence = np.concatenate([sequence, newest], axis=1)
             done += steps
         return sequence[:, length:]
@@ -166,7 +172,7 @@ class Normalised(_Composition):
         """Returns the forecast on the scale of the contexts."""
         shift, scale = self._scale(contexts.activity)
         normal = replace(contexts, activity=(contexts.activity - shift) / scale)
-        forecast: np.ndarray = self.parts[0].forecast(normal) * scale + shift
+        forecast: np.ndarray = _asked(self.parts[0], normal) * scale + shift
         return forecast
 
     def _for_part(self, training: Training) -> Training:
@@ -190,12 +196,22 @@ class Normalised(_Composition):
         return mean.astype(np.float32), (deviation + _EPSILON).astype(np.float32)
 
 
-def _own(contexts: Contexts) -> Contexts:
-    return replace(contexts, activity=contexts.activity.copy())
+def _asked(part: Forecaster, contexts: Contexts) -> np.ndarray:
+    """Returns the forecast of a part, which gets a copy to work on.
+
+    Its shape is checked here: NumPy would stretch one that does not fit.
+    """
+    answered = part.forecast(replace(contexts, activity=contexts.activity.copy()))
+    return check_array(answered, contexts, f"{part.name}: {contexts.series}")
 
 
-def _in_folder(training: Training, number: int) -> Training:
+def _for_one(training: Training, number: int) -> Training:
+    """Returns what one part is handed: folders and, from the second on, a seed of its own."""
     folder, record = training.folder / str(number), training.record / f"part-{number}"
     folder.mkdir(exist_ok=True)
     record.mkdir(exist_ok=True)
-    return replace(training, folder=folder, record=record)
+    seed = training.seed
+    if number:
+        # Not seed + number, which is the seed of another run's other part.
+        seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0] >> 1)
+    return replace(training, folder=folder, record=record, seed=seed)

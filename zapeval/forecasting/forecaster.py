@@ -95,19 +95,38 @@ class NextStepForecaster(Forecaster):
         """
 
     def forecast(self, contexts: Contexts) -> np.ndarray:
-        """Returns a roll-out: each step is fed back as the newest frame of the sequence."""
-        if self.covariates:
-            raise BrokenPlugin(
-                f"{self.name}: asks for {', '.join(self.covariates)}, which a roll-out can't feed "
-                "back; write forecast(contexts) for horizons, or do without"
-            )
+        """Returns a roll-out: each step is fed back as the newest frame of the sequence.
+
+        Raises:
+            BrokenPlugin: It asks for the stimulus of the context or of the horizon alone.
+        """
         sequence = contexts.activity
         for step in range(contexts.horizon):
-            origins = tuple(origin + step for origin in contexts.origins)
-            seen = replace(contexts, activity=sequence, horizon=1, origins=origins)
-            newest = self.next_steps(seen)[:, -1:]
+            newest = self.next_steps(self._fed_back(contexts, sequence, step))[:, -1:]
             sequence = np.concatenate([sequence, newest], axis=1)
         return sequence[:, contexts.activity.shape[1] :]
+
+    def _fed_back(self, contexts: Contexts, sequence: np.ndarray, step: int) -> Contexts:
+        """Returns the sequence after some steps, with the stimulus of all its frames."""
+        stimulus, future = contexts.stimulus, contexts.future_stimulus
+        if stimulus is not None and future is not None:
+            stimulus, future = (
+                np.concatenate([stimulus, future[:, :step]], axis=1),
+                np.concatenate([stimulus[:, 1:], future[:, : step + 1]], axis=1),
+            )
+        elif future is not None or (stimulus is not None and contexts.horizon > 1):
+            raise BrokenPlugin(
+                f"{self.name}: asks for {', '.join(self.covariates)}; next steps that are fed back "
+                "need both stimulus and future_stimulus, or neither"
+            )
+        return replace(
+            contexts,
+            activity=sequence,
+            horizon=1,
+            origins=tuple(origin + step for origin in contexts.origins),
+            stimulus=stimulus,
+            future_stimulus=future,
+        )
 
 
 class VideoForecaster(Forecaster):

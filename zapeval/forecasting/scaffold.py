@@ -16,6 +16,8 @@ from zapeval.registry import FORECASTERS, plugins
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 _LONGEST = 32
+_RESERVED = ("conftest", "setup", "tests")
+"""Modules that pytest and installers look for, and the folder of the tests."""
 
 
 def write_package(name: str, folder: Path, *, learns: bool = False) -> Path:
@@ -77,8 +79,8 @@ def check_name(name: str) -> None:
         raise UsageError(
             f"{name}: is registered by {plugin.package} ({plugin.target}); choose another name"
         )
-    if keyword.iskeyword(module) or module in sys.stdlib_module_names:
-        raise UsageError(f"{name}: {module!r} is a word of Python's own; choose another name")
+    if keyword.iskeyword(module) or module in (*sys.stdlib_module_names, *_RESERVED):
+        raise UsageError(f"{name}: Python or its tools use {module!r}; choose another name")
     if _is_installed(name, module):
         raise UsageError(f"{name}: a package of that name is installed; choose another name")
 

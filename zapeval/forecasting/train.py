@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import platform
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from zapeval.forecasting.checkpoint import (
     DOCUMENT,
     MODEL,
     Checkpoint,
+    load_model,
     model_digest,
     read_checkpoint,
 )
@@ -69,7 +73,9 @@ def train(
     Raises:
         UsageError: The forecaster learns nothing.
         BrokenPlugin: Its fit or save raises.
-        InvalidInput: The recordings are not the benchmark's, or the folder holds something else.
+        InvalidInput: The recordings are not the benchmark's, no series has a training window, or
+            the folder holds something else.
+        StorageError: The disk is full; what the fit kept stays for a repeat.
         Refused: Another run is training into the folder.
     """
     if not forecaster.learns:
@@ -78,23 +84,23 @@ def train(
     check_declared(forecaster)
     begun = _begun(forecaster, benchmark, recordings, context, seed)
     begun = begun.model_copy(update={"settings": dict(settings or {})})
-    if folder.exists():
+    if os.path.lexists(folder):
         return _finished(forecaster, folder, begun)
     partial = folder.with_name(f".{folder.name}.part")
-    with locked(partial, "training"):
+    training = training_of(
+        benchmark,
+        recordings,
+        context=context,
+        seed=seed,
+        folder=partial / _RESUME,
+        record=partial,
+        covariates=tuple(forecaster.covariates),
+        leaks=bool(forecaster.leaks),
+        report=report,
+        note=note,
+    )
+    with locked(partial, "training"), _written(partial):
         _take_up(partial, begun)
-        training = training_of(
-            benchmark,
-            recordings,
-            context=context,
-            seed=seed,
-            folder=partial / _RESUME,
-            record=partial,
-            covariates=tuple(forecaster.covariates),
-            leaks=bool(forecaster.leaks),
-            report=report,
-            note=note,
-        )
         seconds = _fit(forecaster, training, partial)
         done = begun.model_copy(
             update={
@@ -140,14 +146,27 @@ def _finished(forecaster: Forecaster, folder: Path, begun: Checkpoint) -> Checkp
         found = read_checkpoint(folder)
     except (InvalidInput, NotFound) as error:
         raise InvalidInput(f"{folder}: exists and is no checkpoint; choose another name") from error
-    free: dict[str, object] = {"cost": None, "created": "", "model": "", "software": {}}
-    if found.model_copy(update=free) != begun.model_copy(update=free):
-        raise InvalidInput(
-            f"{folder}: is a checkpoint of another forecaster, version, setting, benchmark or "
-            "recording; remove it or choose another name"
-        )
-    forecaster.load(folder / MODEL)
+    theirs, ours = _task(found), _task(begun)
+    for what, got in theirs.items():
+        if got != ours[what]:
+            raise InvalidInput(
+                f"{folder}: is a checkpoint of {what} {got}, expected {ours[what]}; remove it or "
+                "choose another name"
+            )
+    load_model(forecaster, folder, found)
     return found
+
+
+def _task(said: Checkpoint) -> dict[str, object]:
+    """Returns what sets one training apart from another, by name."""
+    return {
+        **{"forecaster": said.forecaster.name, "version": said.forecaster.version},
+        **{"parameters": said.forecaster.parameters, "settings": said.settings},
+        "benchmark": f"{said.benchmark.id}@{said.benchmark.version} ({said.benchmark.digest})",
+        **{"context length": said.context, "neurons": said.neurons, "seed": said.seed},
+        **{"covariates": said.forecaster.covariates, "leaks": said.forecaster.leaks},
+        "code": said.forecaster.code,
+    }
 
 
 def _take_up(partial: Path, begun: Checkpoint) -> None:
@@ -168,7 +187,7 @@ def _take_up(partial: Path, begun: Checkpoint) -> None:
 def _fit(forecaster: Forecaster, training: Training, partial: Path) -> float:
     """Fits and saves; returns the seconds that it took over all attempts that were interrupted."""
     kept = training.folder / _SECONDS
-    before = float(kept.read_text()) if kept.is_file() else 0.0
+    before = _seconds(kept)
     begun = time.monotonic()
     model = partial / MODEL
     try:
@@ -181,10 +200,30 @@ def _fit(forecaster: Forecaster, training: Training, partial: Path) -> float:
         forecaster.save(model)
     except ZapevalError:
         raise
-    except OSError as error:
-        raise StorageError(f"{partial}: could not be written: {error.strerror or error}") from error
     except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
         raise BrokenPlugin(
             f"{forecaster.name}: training raised {type(error).__name__}: {error}"
         ) from error
     return before + time.monotonic() - begun
+
+
+def _seconds(kept: Path) -> float:
+    """Returns the seconds of attempts before, 0 where what says so was not written whole."""
+    try:
+        return float(kept.read_text())
+    except (OSError, ValueError):
+        return 0.0
+
+
+@contextmanager
+def _written(partial: Path) -> Iterator[None]:
+    """Says what could not be written."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            why = "the disk is full; free some space and repeat the command"
+        raise StorageError(f"{partial}: could not be written: {why}") from error

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from typing import final
 
 import numpy as np
 
 from zapeval.benchmarks.benchmark import Benchmark, Protocol, Series, Span, context_span
 from zapeval.forecasting.contexts import FUTURE_STIMULUS, STIMULUS, VIDEO, Contexts, contexts_of
-from zapeval.recordings.recording import (
-    NEURONS,
-    SEGMENTATION,
-    TRACES,
-    NeuronTable,
-    Recordings,
-    open_recording,
-)
+from zapeval.recordings.arrays import Array
+from zapeval.recordings.recording import SEGMENTATION, TRACES, NeuronTable, Recording, Recordings
 from zapeval.recordings.recording import STIMULUS as FEATURES
-from zapeval.recordings.stores import open_store
-from zapeval.recordings.writer import Layout, write_array
 
 _KEY = "trial"
 _FEATURES = 3
@@ -110,36 +102,28 @@ class Trial:
         """Returns the frames ``[start, stop)`` that a window's context holds."""
         return context_span(self.benchmark, self.series.origins[window], self.context)
 
-    def write(self, folder: Path, activity: np.ndarray | None = None) -> Recordings:
-        """Writes the recording and opens it.
+    def recordings(self, activity: np.ndarray | None = None) -> Recordings:
+        """Returns the recording, in memory.
 
         The video shows the activity that is given; the stimulus is always the same.
 
         Args:
-            folder: A folder to make.
-            activity: Activity in place of its own.
-
-        Raises:
-            StorageError: It could not be written.
+            activity: Activity in place of its own, float32 ``[frames, neurons]``.
         """
         values = self.activity if activity is None else activity
-        folder.mkdir(parents=True)
-        store = open_store(folder)
-        write_array(store.child(TRACES), values, _whole(values))
+        parts = {TRACES: values}
         if {STIMULUS, FUTURE_STIMULUS} & set(self.covariates):
-            stimulus = np.random.default_rng(2).normal(size=(self._frames, _FEATURES))
-            write_array(store.child(FEATURES), stimulus.astype(np.float32), _whole(stimulus))
+            stimulus = np.random.default_rng(2).normal(size=(len(values), _FEATURES))
+            parts[FEATURES] = stimulus.astype(np.float32)
         if VIDEO in self.covariates:
             labels = self._labels()
-            write_array(store.child(SEGMENTATION), labels, _whole(labels))
-            video = np.pad(values, ((0, 0), (1, 0)))[:, labels]
-            write_array(store.child(VIDEO), video, Layout(chunk=(1, *self.volume)))
-        (folder / NEURONS).write_text(self._table().to_csv(), encoding="utf-8")
-        return self.open(folder)
-
-    def open(self, folder: Path) -> Recordings:
-        """Opens the recording that was written there."""
-        return Recordings({_KEY: lambda: open_recording(str(folder))})
+            parts[SEGMENTATION] = labels
+            parts[VIDEO] = np.pad(values, ((0, 0), (1, 0)))[:, labels]
+        arrays = {name: _Memory(f"trial/{name}", part) for name, part in parts.items()}
+        recording = _Recording(
+            uri="trial", activity_uri=f"trial/{TRACES}", parts=arrays, known=self._table()
+        )
+        return Recordings({_KEY: lambda: recording})
 
     def contexts(self, recordings: Recordings, windows: Span | None = None) -> Contexts:
         """Returns the contexts of test windows ``[start, stop)``, all by default."""
@@ -174,5 +158,32 @@ class Trial:
         return NeuronTable(names=names, regions=regions, positions=positions.astype(np.float32))
 
 
-def _whole(values: np.ndarray) -> Layout:
-    return Layout(chunk=values.shape, compressed=False)
+@final
+class _Memory(Array):
+    """An array that is held in memory."""
+
+    def __init__(self, uri: str, values: np.ndarray) -> None:
+        self.uri, self.shape, self.dtype, self.chunk = uri, values.shape, values.dtype, values.shape
+        self._values = values
+
+    def _read(self, spans: tuple[Span, ...]) -> np.ndarray:
+        # A copy, as from a file: what is done to it must not reach the recording.
+        return self._values[tuple(slice(*span) for span in spans)].copy()
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class _Recording(Recording):
+    parts: Mapping[str, Array]
+    known: NeuronTable
+
+    @cached_property
+    def activity(self) -> Array:
+        return self.parts[TRACES]
+
+    @cached_property
+    def table(self) -> NeuronTable:
+        return self.known
+
+    def _part(self, name: str) -> Array | None:
+        return self.parts.get(name)

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from zapeval.benchmarks.benchmark import Benchmark, Series, Span
-from zapeval.errors import InvalidInput
+from zapeval.errors import InvalidInput, StorageError
 from zapeval.forecasting.manifest import Manifest
 from zapeval.recordings.arrays import ZarrArray
 from zapeval.recordings.journal import Journal
@@ -108,15 +108,25 @@ class PredictionsWriter:
                 f"{self._path}/{series.array}: {np.abs(values).max():g} does not fit float16; "
                 "store float32"
             )
+        file = _file_of(series, start // WINDOWS_A_BLOCK)
+        # A damaged block goes first: the storage library would read it to fill up its edge.
+        self._journal.forget(file)
         self._writers[series.array].write((start, 0, 0), stored)
-        self._journal.add(_file_of(series, start // WINDOWS_A_BLOCK))
+        self._journal.add(file)
 
     def finish(self) -> None:
-        """Makes the store appear under its name."""
-        for left in self._partial.rglob("*.__lock"):
-            left.unlink()
-        self._journal.remove()
-        self._partial.rename(self._path)
+        """Makes the store appear under its name.
+
+        Raises:
+            StorageError: It can't, such as where something else has come to be there.
+        """
+        try:
+            for left in self._partial.rglob("*.__lock"):
+                left.unlink()
+            self._journal.remove()
+            self._partial.rename(self._path)
+        except OSError as error:
+            raise StorageError(f"{self._path}: could not be written: {error.strerror}") from error
         self.close()
 
     def _array(
@@ -124,14 +134,20 @@ class PredictionsWriter:
     ) -> ArrayWriter:
         shape = (series.windows, benchmark.horizon, neurons)
         if (self._partial / series.array / "zarr.json").is_file():
-            begun = ZarrArray(store)
-            same = (begun.shape, begun.dtype.name) == (shape, self._dtype)
-            if same and bool(begun.metadata.codecs) == self._compressed:
+            if self._begun_alike(store, shape):
                 return reopen_array(store)
             # Of another type, or from another recording: the manifest tells neither.
             shutil.rmtree(self._partial / series.array)
         layout = layout_of(benchmark, neurons, compressed=self._compressed)
         return create_array(store, shape, self._dtype, layout)
+
+    def _begun_alike(self, store: Store, shape: tuple[int, ...]) -> bool:
+        try:
+            begun = ZarrArray(store)
+        except InvalidInput:
+            return False
+        alike = (begun.shape, begun.dtype.name) == (shape, self._dtype)
+        return alike and bool(begun.metadata.codecs) == self._compressed
 
 
 def _file_of(series: Series, block: int) -> str:

@@ -44,6 +44,20 @@ class Journal:
             ) from error
         self._known[block] = size, crc
 
+    def forget(self, block: str) -> None:
+        """Removes a block's file, if there is one.
+
+        Raises:
+            StorageError: It can't be removed.
+        """
+        self._known.pop(block, None)
+        try:
+            (self._folder / block).unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{self._folder / block}: could not be removed: {error.strerror}"
+            ) from error
+
     def remove(self) -> None:
         """Ends the journal; the store is complete."""
         (self._folder / NAME).unlink(missing_ok=True)

@@ -128,7 +128,6 @@ def _score(
         recordings,
         path,
         context=context,
-        compressed=False,
         progress=progress,
     )
     card, _ = score(open_predictions(str(path)), benchmark, recordings, context=context, run=run)
