@@ -55,11 +55,11 @@ def main() -> None:
         _compare(folder, options)
         fits = [_run("fit", folder, options.neurons) for _ in range(options.rounds)]
         seconds = [fit["seconds"] for fit in fits]
+        peak = max(fit["peak"] for fit in fits)
         print(
-            f"fit, C={MAX_CONTEXT}: {statistics.median(seconds):.1f} s (rounds "
-            f"{', '.join(f'{s:.1f}' for s in seconds)}), "
-            f"{max(fit['peak'] for fit in fits) / 1e6:.0f} MB resident"
+            f"fit, C={MAX_CONTEXT}: {statistics.median(seconds):.2f} s (rounds {_listed(seconds)})"
         )
+        print(f"  {peak / 1e6:.0f} MB resident")
     finally:
         shutil.rmtree(folder)
 
@@ -77,18 +77,20 @@ def _compare(folder: Path, options: argparse.Namespace) -> None:
     ratios, speeds, peaks = [], {"write": [], "forecast": []}, []
     for _ in range(options.rounds):
         found = {}
-        for way in speeds:
+        for way, rounds in speeds.items():
             found[way] = _run(way, folder, options.neurons)
-            speeds[way].append(found[way]["bytes"] / found[way]["seconds"] / 1e9)
+            rounds.append(found[way]["bytes"] / found[way]["seconds"] / 1e9)
         ratios.append(speeds["forecast"][-1] / speeds["write"][-1])
         peaks.append(found["forecast"]["peak"])
     print(f"mean, C={CONTEXT}: {found['forecast']['bytes'] / 1e9:.2f} GB of predictions")
-    for way, all_ in speeds.items():
-        rounds = ", ".join(f"{speed:.2f}" for speed in all_)
-        print(f"  {way:<9} {statistics.median(all_):5.2f} GB/s  (rounds {rounds})")
-    rounds = ", ".join(f"{ratio:.2f}" for ratio in ratios)
-    print(f"  forecast is {statistics.median(ratios):.2f} x write  (rounds {rounds})")
+    for way, rounds in speeds.items():
+        print(f"  {way:<9} {statistics.median(rounds):5.2f} GB/s  (rounds {_listed(rounds)})")
+    print(f"  forecast is {statistics.median(ratios):.2f} x write  (rounds {_listed(ratios)})")
     print(f"  {max(peaks) / 1e6:.0f} MB resident")
+
+
+def _listed(figures: list[float]) -> str:
+    return ", ".join(f"{figure:.2f}" for figure in figures)
 
 
 def _run(way: str, folder: Path, neurons: int) -> dict[str, float]:

@@ -13,28 +13,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 from documents import PROJECT, Block, blocks, documents
+from published import NEURONS, write_bucket
 from servers import BUCKET, gcs_emulator
 
-from zapeval.benchmarks.zapbench import FRAMES, HORIZON, PUBLISHED, VOLUMES, ZAPBENCH
+from zapeval.benchmarks.zapbench import FRAMES, HORIZON, VOLUMES, ZAPBENCH
 from zapeval.recordings.stores import open_store
 from zapeval.recordings.writer import Layout, write_array
-
-NEURONS = 7
 
 
 @pytest.fixture(scope="module")
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The public bucket's layout over a few neurons, behind a real server."""
     root = tmp_path_factory.mktemp("bucket")
-    random = np.random.default_rng(0)
-    volumes = open_store(root).child(VOLUMES)
-    traces = random.normal(0.1, 0.05, (FRAMES, NEURONS)).astype(np.float32)
-    write_array(volumes.child("traces"), traces, Layout(chunk=(512, 512), compressed=False))
+    write_bucket(root)
     stimuli = np.zeros((FRAMES, 26), np.float32)
+    volumes = open_store(root).child(VOLUMES)
     write_array(volumes.child("stimuli_features"), stimuli, Layout(chunk=(FRAMES, 26)))
-    for key in (f"{VOLUMES}/segmentation/dataframe.json", PUBLISHED):
-        (root / key).parent.mkdir(parents=True, exist_ok=True)
-        (root / key).write_text("{}")
+    frame = root / VOLUMES / "segmentation" / "dataframe.json"
+    frame.parent.mkdir()
+    frame.write_text("{}")
     with gcs_emulator() as address:
         environment = os.environ | {"TENSORSTORE_GCS_HTTP_URL": address}
         code = """

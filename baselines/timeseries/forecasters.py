@@ -95,7 +95,7 @@ class TiDE(NeuralForecaster):
     """An encoder and decoder shared by all neurons, told the coming stimulus (Das et al. 2023).
 
     Args:
-        stimulus: Whether it sees the stimulus of the horizon; without, it forecasts from activity alone.
+        stimulus: Whether it sees the stimulus of the horizon, or activity alone.
         steps: Most training steps.
         batch: Windows a step.
     """

@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-from baselines.naive import Mean, Persistence
+from zapeval.registry import FORECASTERS, find
 from zapeval.testing import ForecasterContract
 
 
-class TestPersistence(ForecasterContract):
+class Registered(ForecasterContract):
+    """Is made by its registered name."""
+
+    name: str
+
     def make(self):
-        return Persistence()
+        return find(FORECASTERS, self.name)()
 
 
-class TestMean(ForecasterContract):
-    def make(self):
-        return Mean()
+class TestPersistence(Registered):
+    name = "persistence"
 
 
-class TestMeanOfTwo(ForecasterContract):
+class TestMean(Registered):
+    name = "mean"
+
+
+class TestMeanOfTwo(Registered):
     context = 9
     horizon = 3
 
     def make(self):
-        return Mean(window=2)
+        return find(FORECASTERS, "mean")(window=2)
+
+
+class TestDrift(Registered):
+    name = "drift"
+
+
+class TestSeasonalNaive(Registered):
+    name = "seasonal-naive"
+
+
+class TestLeastSquares(Registered):
+    name = "least-squares"
+
+
+class TestLeastSquaresFromTheLastFrame(Registered):
+    name = "least-squares-last"
+
+
+class TestVectorAutoregression(Registered):
+    name = "var"

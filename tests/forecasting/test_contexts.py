@@ -160,6 +160,25 @@ def test_recording_that_is_one_array_has_no_covariates(tmp_path):
         )
 
 
+@pytest.mark.parametrize(
+    ("part", "shape", "expected"),
+    [
+        ("stimuli_features", (FRAMES,), "60 frames, features"),
+        ("stimuli_features", (5, FRAMES), "60 frames, features"),
+        ("stimuli_features", (FRAMES + 1, 5), "60 frames, features"),
+        ("video", (*SIZE, FRAMES), "60 frames, x, y, z"),
+        ("video", (FRAMES, 4, 6), "60 frames, x, y, z"),
+    ],
+)
+def test_covariate_of_other_frames_is_refused(tmp_path, part, shape, expected):
+    parts(tmp_path, "segmentation")
+    zarr.create_array(store=str(tmp_path / part), data=np.zeros(shape, np.float32))
+    asks = ("video",) if part == "video" else ("stimulus",)
+    with pytest.raises(InvalidInput) as caught:
+        handed(tmp_path, *asks)
+    assert str(caught.value).endswith(f"{part}: has shape {list(shape)}, expected [{expected}]")
+
+
 # Video
 
 

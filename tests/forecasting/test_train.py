@@ -18,7 +18,6 @@ from zapeval.errors import (
     Refused,
     StorageError,
     UsageError,
-    ZapevalError,
 )
 from zapeval.forecasting import train as module
 from zapeval.forecasting.checkpoint import load_checkpoint, read_checkpoint
@@ -176,6 +175,17 @@ def test_finished_checkpoint_of_the_same_task_is_taken_up(tmp_path):
     assert run(tmp_path, again) == first
     assert again.passes == 0
     np.testing.assert_array_equal(again.mean, np.load(tmp_path / "out/seed-0/model/mean.npy"))
+    assert tree(tmp_path / "out") == before
+
+
+def test_what_a_run_killed_at_its_very_end_left_is_cleared_away(tmp_path):
+    run(tmp_path)
+    before = tree(tmp_path / "out")
+    (tmp_path / "out/seed-0/unfinished").mkdir()
+    (tmp_path / "out/seed-0/unfinished/passes.npy").write_bytes(b"")
+    again = Learner()
+    run(tmp_path, again)
+    assert again.passes == 0
     assert tree(tmp_path / "out") == before
 
 
@@ -463,6 +473,12 @@ def test_a_folder_that_came_to_be_meanwhile_is_not_replaced(tmp_path):
             (tmp_path / "out/seed-0/kept").mkdir(parents=True)
             super().save(folder)
 
-    with pytest.raises(ZapevalError, match=r"could not be written: Directory not empty"):
+    with pytest.raises(StorageError, match=r"could not be written: Directory not empty"):
         run(tmp_path, Slowpoke())
     assert (tmp_path / "out/seed-0/kept").is_dir()
+    # What was learned is not lost with that.
+    (tmp_path / "out/seed-0/kept").rmdir()
+    (tmp_path / "out/seed-0").rmdir()
+    again = Learner()
+    run(tmp_path, again)
+    assert again.passes == 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import math
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import zarr
 from builders import horizon_case, manifest, worms_case
 
 from zapeval.benchmarks.zapbench import ZAPBENCH
-from zapeval.errors import InvalidInput
+from zapeval.errors import InvalidInput, Refused
 from zapeval.forecasting.predictions import open_predictions
 from zapeval.forecasting.writing import WINDOWS_A_BLOCK, PredictionsWriter, layout_of
 from zapeval.recordings.metadata import CHUNK_LIMIT
@@ -117,3 +118,58 @@ def test_largest_float16_is_stored(tmp_path):
     values = {name: np.full_like(array, 65504) for name, array in case.values.items()}
     predictions = replace(case, values=values).ours(tmp_path / "a", "float16")
     assert (predictions.arrays["test_condition_0"].read() == 65504).all()
+
+
+@pytest.mark.parametrize("make", [horizon_case, worms_case])
+def test_raw_blocks_lie_as_compressed_ones_do(make):
+    benchmark = make().benchmark
+    packed, raw = (
+        layout_of(benchmark, 9000, compressed=compressed) for compressed in (True, False)
+    )
+    assert (packed.chunk, packed.shard) == (raw.chunk, raw.shard)
+    assert (packed.compressed, raw.compressed) == (True, False)
+
+
+def test_second_writer_is_refused_until_the_first_lets_go(tmp_path):
+    case = horizon_case()
+    first = begun(tmp_path / "a", case)
+    with pytest.raises(Refused, match=r"\.a\.part: another forecast is writing it"):
+        begun(tmp_path / "a", case)
+    first.close()
+    again = begun(tmp_path / "a", case)
+    again.close()
+    again.close()
+
+
+def test_writer_that_is_dropped_lets_go(tmp_path):
+    case = horizon_case()
+    begun(tmp_path / "a", case)
+    gc.collect()
+    begun(tmp_path / "a", case).close()
+
+
+def test_block_is_written_a_second_time_as_the_last_values_say(tmp_path):
+    case = horizon_case(windows=(70, 4, 11))
+    writer = begun(tmp_path / "a", case)
+    for series in case.benchmark.series:
+        values = case.values[series.array]
+        for start, stop in writer.todo(case.benchmark, series, 7):
+            writer.write(series, start, values[start:stop] + 1)
+            writer.write(series, start, values[start:stop])
+    writer.finish()
+    for name, array in open_predictions(str(tmp_path / "a")).arrays.items():
+        np.testing.assert_array_equal(array.read(), case.values[name])
+
+
+def test_finished_store_keeps_no_journal_and_no_lock(tmp_path):
+    case = horizon_case()
+    writer = begun(tmp_path / "a", case)
+    for series in case.benchmark.series:
+        for start, stop in writer.todo(case.benchmark, series, 7):
+            writer.write(series, start, case.values[series.array][start:stop])
+    # As a process leaves it that was killed while it wrote.
+    (tmp_path / ".a.part" / "test_condition_0" / "c" / "0" / "0" / "0.__lock").write_bytes(b"")
+    assert (tmp_path / ".a.part" / ".blocks.jsonl").is_file()
+    writer.finish()
+    names = {path.name for path in (tmp_path / "a").rglob("*") if path.is_file()}
+    assert names == {"zarr.json", "0"}

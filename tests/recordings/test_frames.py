@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -19,9 +20,10 @@ LENGTH = 4 * BLOCK + 100
 
 
 class Counted(Array):
-    """An array in memory that notes which frames are read."""
+    """An array in memory that notes which frames are read, and takes its time."""
 
-    def __init__(self, values):
+    def __init__(self, values, seconds):
+        self.seconds = seconds
         self.uri, self.shape, self.dtype, self.chunk = "counted", values.shape, values.dtype, (1, 1)
         self.values = values
         self.asked = []
@@ -31,14 +33,15 @@ class Counted(Array):
         assert self._busy.acquire(blocking=False), "read by two threads at once"
         try:
             self.asked.append(spans[0])
+            time.sleep(self.seconds)
             return self.values[tuple(slice(*span) for span in spans)].copy()
         finally:
             self._busy.release()
 
 
-def counted(dtype="float32", length=LENGTH):
-    values = np.random.default_rng(0).normal(size=(length, 3)) * 100
-    return Counted(values.astype(dtype))
+def counted(dtype="float32", seconds=0.0):
+    values = np.random.default_rng(0).normal(size=(LENGTH, 3)) * 100
+    return Counted(values.astype(dtype), seconds)
 
 
 spans = st.tuples(st.integers(0, LENGTH), st.integers(0, LENGTH)).map(sorted).map(tuple)
@@ -112,7 +115,7 @@ def test_two_blocks_are_kept_however_small_the_budget():
 
 
 def test_four_threads_read_each_block_once():
-    array = counted()
+    array = counted(seconds=0.001)
     frames = Frames(array)
     rng = np.random.default_rng(1)
     starts = rng.integers(0, LENGTH - 40, 400)
@@ -124,7 +127,7 @@ def test_four_threads_read_each_block_once():
 
 
 def test_four_threads_with_room_for_two_blocks_read_right():
-    array = counted()
+    array = counted(seconds=0.001)
     frames = Frames(array, 2 * BLOCK_BYTES)
     starts = np.random.default_rng(2).integers(0, LENGTH - 600, 200)
     with ThreadPoolExecutor(4) as pool:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from zapeval.scoring.scorecard import Scorecard
 
 BENCHMARK = "zapbench-mini"
-NEURAL = ("linear",)
 FORECASTERS = ("persistence", "mean", "least-squares", "linear")
+NEURAL = ("linear",)
 
 
 def demo(

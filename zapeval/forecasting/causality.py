@@ -76,7 +76,9 @@ def _changed(contexts: Contexts, cut: int, rng: np.random.Generator) -> Contexts
 
 def _scale(values: np.ndarray) -> float:
     """Returns the standard deviation of what is finite, or 1 where nothing varies."""
-    return float(values[np.isfinite(values)].std(dtype=np.float64)) or 1.0
+    finite = values[np.isfinite(values)]
+    spread = float(finite.std(dtype=np.float64)) if finite.size else 0.0
+    return spread or 1.0
 
 
 def _first(contexts: Contexts, windows: int) -> Contexts:

@@ -17,6 +17,9 @@ STIMULUS, FUTURE_STIMULUS, VIDEO = "stimulus", "future_stimulus", "video"
 
 COVARIATES = (STIMULUS, FUTURE_STIMULUS, VIDEO)
 
+_AXES = {STIMULUS: ("features",), FUTURE_STIMULUS: ("features",), VIDEO: ("x", "y", "z")}
+"""What lies behind the frames."""
+
 Read = Callable[[Span], np.ndarray]
 """Reads frames ``[start, stop)`` of a recording, float32 ``[frames, neurons]``."""
 
@@ -130,7 +133,7 @@ def contexts_of(
         read: What reads the activity; by default straight from the recording.
 
     Raises:
-        InvalidInput: The recording lacks a covariate.
+        InvalidInput: The recording lacks a covariate, or has it for other frames.
         StorageError: Frames can't be read.
     """
     spans = tuple(context_span(benchmark, origin, context) for origin in origins)
@@ -196,5 +199,12 @@ def _part(recording: Recording, name: str) -> Array:
         raise InvalidInput(
             f"{recording.uri}: has no {name.removeprefix('future_')}, which the forecaster asks "
             "for; use a recording that has it, or a forecaster that does without"
+        )
+    axes = _AXES.get(name)
+    # Other axes first would pass for frames without a word.
+    if axes is not None and (len(part.shape) != 1 + len(axes) or part.shape[0] != recording.frames):
+        raise InvalidInput(
+            f"{part.uri}: has shape {list(part.shape)}, expected [{recording.frames} frames, "
+            f"{', '.join(axes)}]"
         )
     return part

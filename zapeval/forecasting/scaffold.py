@@ -81,22 +81,22 @@ def check_name(name: str) -> None:
         )
     if keyword.iskeyword(module) or module in (*sys.stdlib_module_names, *_RESERVED):
         raise UsageError(f"{name}: Python or its tools use {module!r}; choose another name")
-    if _is_installed(name, module):
-        raise UsageError(f"{name}: a package of that name is installed; choose another name")
+    _check_free(name, module)
 
 
-def _is_installed(package: str, module: str) -> bool:
-    try:
-        importlib.metadata.distribution(package)
-    except importlib.metadata.PackageNotFoundError:
-        return _is_module(module)
-    return True
-
-
-def _is_module(module: str) -> bool:
-    """Returns whether an import of that name finds something other than a folder of files."""
+def _check_free(name: str, module: str) -> None:
+    """Checks that what is written would hide nothing that is installed, nor replace it."""
     spec = importlib.util.find_spec(module)
-    return spec is not None and spec.origin is not None
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        # A folder of that name, which has no origin, is in nobody's way.
+        if spec is not None and spec.origin is not None:
+            raise UsageError(
+                f"{name}: a module of that name is installed, {spec.origin}; choose another name"
+            ) from None
+    else:
+        raise UsageError(f"{name}: a package of that name is installed; choose another name")
 
 
 def _filled(text: str, words: dict[str, str]) -> str:

@@ -113,9 +113,10 @@ def train(
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
             }
         )
-        shutil.rmtree(partial / _RESUME)
         (partial / DOCUMENT).write_text(done.to_json(), encoding="utf-8")
         partial.rename(folder)
+        # Only now: until here a run that is killed goes on with it.
+        shutil.rmtree(folder / _RESUME, ignore_errors=True)
     return done
 
 
@@ -154,6 +155,7 @@ def _finished(forecaster: Forecaster, folder: Path, begun: Checkpoint) -> Checkp
                 "choose another name"
             )
     load_model(forecaster, folder, found)
+    shutil.rmtree(folder / _RESUME, ignore_errors=True)
     return found
 
 
