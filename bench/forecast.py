@@ -59,7 +59,8 @@ def main() -> None:
         print(
             f"fit, C={MAX_CONTEXT}: {statistics.median(seconds):.2f} s (rounds {_listed(seconds)})"
         )
-        print(f"  {peak / 1e6:.0f} MB resident")
+        processor = statistics.median(fit["processor"] for fit in fits)
+        print(f"  {processor:.2f} s of processor time, {peak / 1e6:.0f} MB resident")
     finally:
         shutil.rmtree(folder)
 
@@ -104,8 +105,10 @@ def _run(way: str, folder: Path, neurons: int) -> dict[str, float]:
 
 def _measure(way: str, folder: Path, neurons: int) -> dict[str, float]:
     ways = {"write": _write, "forecast": _forecast, "fit": _fit}
+    begun = time.process_time()
     seconds, size = ways[way](folder, neurons)
-    return {"seconds": seconds, "bytes": size, "peak": _peak()}
+    processor = time.process_time() - begun
+    return {"seconds": seconds, "processor": processor, "bytes": size, "peak": _peak()}
 
 
 def _peak() -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import final
 
 import numpy as np
 
@@ -62,26 +64,61 @@ def forecast(
     manifest = manifest_of(forecaster, benchmark, context, trained)
     writer = PredictionsWriter(path, manifest, dtype, compressed=compressed)
     try:
-        for series in benchmark.series:
-            recording = recordings[series.recording]
-            if benchmark.protocol == "next-step" and isinstance(forecaster, NextStepForecaster):
-                _probe(forecaster, benchmark, series, recording, context)
-            done = series.windows
-            for windows in writer.todo(benchmark, series, recording.neurons):
-                values = forecast_windows(
-                    forecaster, benchmark, series, recording, windows, context=context
-                )
-                writer.write(series, windows[0], values)
-                # Kept, it would lie in memory beside the next block: 294 MB each of the zebrafish.
-                del values
-                done -= windows[1] - windows[0]
-                if progress is not None:
-                    progress(windows[1] - windows[0])
-            if progress is not None and done:
-                progress(done)
+        with _Behind(writer, progress) as behind:
+            for series in benchmark.series:
+                recording = recordings[series.recording]
+                if benchmark.protocol == "next-step" and isinstance(forecaster, NextStepForecaster):
+                    _probe(forecaster, benchmark, series, recording, context)
+                done = series.windows
+                for windows in writer.todo(benchmark, series, recording.neurons):
+                    values = forecast_windows(
+                        forecaster, benchmark, series, recording, windows, context=context
+                    )
+                    behind.write(series, windows, values)
+                    # Kept, it would lie in memory beside the next two: 294 MB each.
+                    del values
+                    done -= windows[1] - windows[0]
+                behind.wait()
+                if progress is not None and done:
+                    progress(done)
         writer.finish()
     finally:
         writer.close()
+
+
+@final
+class _Behind:
+    """Writes a block on a thread of its own while the next is forecast; two are in memory at most.
+
+    What was begun is written to its end, also where the next block can't be forecast.
+    """
+
+    def __init__(self, writer: PredictionsWriter, progress: Callable[[int], None] | None) -> None:
+        self._writer = writer
+        self._progress = progress
+        self._pool = ThreadPoolExecutor(max_workers=1)
+        self._begun: tuple[Future[None], int] | None = None
+
+    def __enter__(self) -> _Behind:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown()
+
+    def write(self, series: Series, windows: Span, values: np.ndarray) -> None:
+        """Begins to write a block when the one before is written."""
+        self.wait()
+        future = self._pool.submit(self._writer.write, series, windows[0], values)
+        self._begun = future, windows[1] - windows[0]
+
+    def wait(self) -> None:
+        """Returns when what was begun is written; raises what went wrong with it."""
+        if self._begun is None:
+            return
+        (future, count), self._begun = self._begun, None
+        future.result()
+        if self._progress is not None:
+            self._progress(count)
 
 
 def forecast_windows(
