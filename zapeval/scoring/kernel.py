@@ -31,9 +31,10 @@ _BLOCK = numba.types.Array(numba.float32, 3, "C", readonly=True)
 _TARGETS = numba.types.Array(numba.float32, 2, "C", readonly=True)
 _ROWS = numba.types.Array(numba.int64, 1, "C", readonly=True)
 _SUMS = numba.types.Array(numba.float64, 2, "C")
+_ERRORS = numba.types.Array(numba.float64, 2, "A")
 _INDEX = numba.int64
 _SIGNATURE = numba.void(
-    *(_BLOCK, _INDEX, _INDEX, _INDEX, _TARGETS, _ROWS, _INDEX, _SUMS, _SUMS),
+    *(_BLOCK, _INDEX, _INDEX, _INDEX, _TARGETS, _ROWS, _INDEX, _SUMS, _ERRORS),
 )
 
 
@@ -125,8 +126,8 @@ def _compiled(per_neuron: bool) -> Callable[..., None]:
 accumulate = _compiled(per_neuron=False)
 """Adds one step of a block to the sums; leaves rows ABSOLUTE and SQUARED alone.
 
-Eight windows go through together, so that the sums of a neuron are loaded and stored once for
-eight of its values; columns go in slices whose sums stay in the second-level cache.
+Four windows go through together, so that the sums of a neuron are loaded and stored once for
+four of its values; columns go in slices whose sums stay in the second-level cache.
 
 Args:
     block: Predictions, float32 ``[>= rows, > step, >= columns]``, C order.
@@ -138,8 +139,8 @@ Args:
     first: Column of targets under the block's first column.
     sums: The nine rows above, float64 ``[9, >= columns]``; shifts set beforehand.
     errors: Sums over neurons of ``|p - t|`` and ``(p - t)^2`` of each window,
-        float64 ``[2, >= rows]``.
+        float64 ``[2, >= rows]``, of any strides.
 """
 
 accumulate_per_neuron = _compiled(per_neuron=True)
-"""Adds one step of a block to all sums: a sixth slower, needed for maps."""
+"""Adds one step of a block to all sums: a fifth slower, needed for maps."""
