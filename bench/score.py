@@ -12,6 +12,8 @@ asked to forget them all.
 * decode: TensorStore reads and decodes every chunk and does nothing else. It reads one step of 32
   windows at a time, its fastest pattern here, into a new array each time, or into one array
   (decode-into); ratios are to the faster of the two.
+* decode-tasks: TensorStore reads what a task of ours does, a few steps of all windows of a series,
+  in one call, as a scorer would that is fed by it; the second ratio is to this.
 * whole: read all, materialise the targets, nan_to_num, mean; on the part that fits memory.
 """
 
@@ -30,9 +32,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from zapeval.benchmarks.benchmark import Series
 from zapeval.benchmarks.zapbench import FRAMES, HORIZON, ZAPBENCH
 from zapeval.forecasting.predictions import open_predictions
 from zapeval.forecasting.writing import WINDOWS_A_BLOCK, layout_of
@@ -40,7 +44,7 @@ from zapeval.recordings.recording import Recordings, open_recording
 from zapeval.recordings.stores import open_store
 from zapeval.recordings.writer import Layout, create_array
 
-WAYS = ("score", "score+digest", "decode", "decode-into")
+WAYS = ("score", "score+digest", "decode", "decode-into", "decode-tasks")
 PART = 200
 
 
@@ -117,13 +121,18 @@ def _print(title: str, logical: int, rounds: list[dict[str, dict[str, float]]]) 
             min(r["decode"]["seconds"], r["decode-into"]["seconds"]) / r[way]["seconds"]
             for r in rounds
         ]
+        tasks = [r["decode-tasks"]["seconds"] / r[way]["seconds"] for r in rounds]
         peak = max(r[way]["peak"] for r in rounds)
         print(
             f"  {way:<13} {statistics.median(speeds):6.2f} GB/s  "
-            f"{statistics.median(ratios):5.2f} x decode  "
-            f"(rounds {', '.join(f'{ratio:.2f}' for ratio in ratios)})  "
+            f"{_ratio(ratios)} x decode  {_ratio(tasks)} x decode-tasks  "
             f"{peak / 1e6:5.0f} MB resident"
         )
+
+
+def _ratio(ratios: list[float]) -> str:
+    rounds = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+    return f"{statistics.median(ratios):5.2f} (rounds {rounds})"
 
 
 def _run(way: str, folder: Path, workers: int) -> dict[str, float]:
@@ -139,6 +148,8 @@ def _measure(way: str, folder: Path, workers: int) -> dict[str, float]:
         seconds = _score(folder, workers, digest=way == "score+digest")
     elif way == "whole":
         seconds = _whole(folder)
+    elif way == "decode-tasks":
+        seconds = _decode_tasks(folder, workers)
     else:
         seconds = _decode(folder, workers, into=way == "decode-into")
     return {"seconds": seconds, "peak": _peak()}
@@ -169,13 +180,8 @@ def _decode(folder: Path, workers: int, *, into: bool) -> float:
     import tensorstore as ts
 
     begun = time.monotonic()
-    context = {"data_copy_concurrency": {"limit": workers}}
-    for series in ZAPBENCH.series:
-        array = open_predictions(str(folder / "predictions")).arrays[series.array]
-        driver = "zarr3" if array.metadata.zarr_format == 3 else "zarr"
-        spec = {"driver": driver, "kvstore": array.store.spec, "context": context}
-        opened = ts.open(spec, read=True).result()
-        room = np.empty((WINDOWS_A_BLOCK, 1, array.shape[2]), np.float32)
+    for series, opened in _opened(folder, workers):
+        room = np.empty((WINDOWS_A_BLOCK, 1, opened.shape[2]), np.float32)
         for start in range(0, series.windows, WINDOWS_A_BLOCK):
             rows = slice(start, min(start + WINDOWS_A_BLOCK, series.windows))
             for step in range(HORIZON):
@@ -185,6 +191,28 @@ def _decode(folder: Path, workers: int, *, into: bool) -> float:
                 else:
                     region.read().result()
     return time.monotonic() - begun
+
+
+def _decode_tasks(folder: Path, workers: int) -> float:
+    from zapeval.scoring.score import STEPS_A_TASK
+
+    begun = time.monotonic()
+    for _, opened in _opened(folder, workers):
+        for start in range(0, HORIZON, STEPS_A_TASK):
+            opened[:, start : start + STEPS_A_TASK].read().result()
+    return time.monotonic() - begun
+
+
+def _opened(folder: Path, workers: int) -> Iterator[tuple[Series, Any]]:
+    """Yields every series with its predictions, opened by TensorStore."""
+    import tensorstore as ts
+
+    context = {"data_copy_concurrency": {"limit": workers}}
+    for series in ZAPBENCH.series:
+        array = open_predictions(str(folder / "predictions")).arrays[series.array]
+        driver = "zarr3" if array.metadata.zarr_format == 3 else "zarr"
+        spec = {"driver": driver, "kvstore": array.store.spec, "context": context}
+        yield series, ts.open(spec, read=True).result()
 
 
 def _whole(folder: Path) -> float:

@@ -123,6 +123,15 @@ def test_chunks_come_whole_or_cut_at_the_edge(arrays):
             np.testing.assert_array_equal(got, expected, err_msg=f"{name} {index}")
 
 
+def test_values_go_where_they_are_asked_to_in_its_type(arrays):
+    for name, array in arrays.items():
+        room = np.full((11, 5, 9), np.nan)
+        out = room[:, :, 1:8]
+        assert array.read((3, 14), out=out) is out
+        np.testing.assert_array_equal(out, VALUES[3:14].astype(np.float64), err_msg=name)
+        assert np.isnan(room[:, :, [0, 8]]).all(), name
+
+
 def test_an_array_can_go_to_another_process(arrays):
     for name in ("raw v2", "shards", "gzip v3"):
         again = pickle.loads(pickle.dumps(arrays[name]))

@@ -54,3 +54,45 @@ def test_cleared_run_is_made_anew_and_others_stay():
     shelf.clear("one")
     assert shelf.get(("other", "a"), lambda: "new") == "old"
     assert shelf.get(("one", "a"), lambda: "new") == "new"
+
+
+def test_lent_value_is_made_of_one_that_left_and_nobody_uses():
+    shelf, given = Shelf(), []
+
+    def make(name):
+        return lambda spare: given.append((name, spare)) or name
+
+    for name in ("a", "b", "c"):
+        with shelf.lend(("run", name), make(name)) as value:
+            assert value == name
+    assert given == [("a", None), ("b", None), ("c", "a")]
+
+
+def test_lent_value_in_use_is_never_given_away():
+    shelf, given = Shelf(), []
+    with shelf.lend(("run", "a"), lambda _: "a"):
+        for name in ("b", "c", "d"):
+            with shelf.lend(("run", name), given.append):
+                pass
+    assert "a" not in given
+
+
+def test_value_in_use_by_one_of_two_is_in_use():
+    shelf, given = Shelf(), []
+    with shelf.lend(("run", "a"), lambda _: "a"):
+        with shelf.lend(("run", "a"), lambda _: "again") as value:
+            assert value == "a"
+        for name in ("b", "c"):
+            with shelf.lend(("run", name), given.append):
+                pass
+    assert given == [None, None]
+
+
+def test_failure_ends_the_loan():
+    shelf, given = Shelf(), []
+    with pytest.raises(ZeroDivisionError), shelf.lend(("run", "a"), lambda _: "a"):
+        raise ZeroDivisionError
+    for name in ("b", "c"):
+        with shelf.lend(("run", name), given.append):
+            pass
+    assert given == [None, "a"]

@@ -124,3 +124,29 @@ def test_frames_between_windows_are_no_targets(tmp_path):
     after = load_targets(case.benchmark, series, stored(tmp_path, activity))
     assert after.finite
     assert after.digest == before.digest
+
+
+def test_memory_of_spare_targets_serves_again_and_changes_nothing(tmp_path):
+    case = horizon_case()
+    activity = stored(tmp_path, case.activity["fish"])
+    series = [one for one in case.benchmark.series if one.recording == "fish"]
+    spare = None
+    for one in [*series, *reversed(series)]:
+        alone = load_targets(case.benchmark, one, activity)
+        again = load_targets(case.benchmark, one, activity, spare)
+        assert spare is None or again.room is spare.room
+        np.testing.assert_array_equal(again.rows, alone.rows)
+        assert (again.digest, again.finite) == (alone.digest, alone.finite)
+        again.rows[...] = np.nan
+        spare = again
+
+
+def test_spare_targets_that_are_too_small_are_left_alone(tmp_path):
+    case = horizon_case()
+    one = case.benchmark.series[0]
+    activity = stored(tmp_path, case.activity["fish"])
+    expected = load_targets(case.benchmark, one, activity)
+    spare = replace(expected, room=np.zeros(3, np.float32))
+    found = load_targets(case.benchmark, one, activity, spare)
+    np.testing.assert_array_equal(found.rows, expected.rows)
+    assert not spare.room.any()

@@ -6,6 +6,7 @@ submission would score as if it had forecast zeros. So presence is checked befor
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Iterator
 from itertools import islice
@@ -50,7 +51,7 @@ def _bad_local(array: ZarrArray, root: Path) -> Iterator[str]:
     exact = metadata.chunk_bytes if not metadata.codecs and not metadata.index_at else None
     folders: dict[str, str] = {}
     for key in metadata.stored_keys():
-        path = root / key
+        path = f"{root}/{key}"
         fault = _folder_fault(root, key, folders) or _file_fault(path, exact)
         if fault:
             yield f"{path}: {fault}; write it again"
@@ -74,10 +75,10 @@ def _folder_fault(root: Path, key: str, seen: dict[str, str]) -> str:
     return ""
 
 
-def _file_fault(path: Path, exact: int | None) -> str:
+def _file_fault(path: str, exact: int | None) -> str:
     """Returns what is wrong with a chunk file, "" where nothing is."""
     try:
-        status = path.lstat()
+        status = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return "chunk is missing"
     except OSError as error:

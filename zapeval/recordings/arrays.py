@@ -42,8 +42,12 @@ class Array(ABC):
     dtype: np.dtype[Any]
     chunk: tuple[int, ...]
 
-    def read(self, *spans: Span) -> np.ndarray:
+    def read(self, *spans: Span, out: np.ndarray | None = None) -> np.ndarray:
         """Returns the values in ``[start, stop)`` of each leading axis, the others whole.
+
+        Args:
+            spans: The ranges.
+            out: Where to put the values, converted to its dtype; None makes an array.
 
         Raises:
             InvalidInput: A range does not lie in the array.
@@ -54,10 +58,13 @@ class Array(ABC):
         for axis, ((start, stop), n) in enumerate(zip(spans, self.shape, strict=True)):
             if not 0 <= start <= stop <= n:
                 raise InvalidInput(f"{self.uri}: range [{start}, {stop}) of axis {axis} of {n}")
-        return self._read(spans)
+        if out is None:
+            out = np.empty([stop - start for start, stop in spans], self.dtype)
+        self._read(spans, out)
+        return out
 
     @abstractmethod
-    def _read(self, spans: tuple[Span, ...]) -> np.ndarray: ...
+    def _read(self, spans: tuple[Span, ...], out: np.ndarray) -> None: ...
 
 
 @final
@@ -79,7 +86,7 @@ class ZarrArray(Array):
     def read_chunk(self, index: tuple[int, ...]) -> np.ndarray:
         """Returns the chunk at a chunk-grid index: ``[chunk shape]`` padded, or cut at the edge.
 
-        The values may be overwritten by the same thread's next read.
+        The values may be overwritten by the same thread's next read, of whichever array.
 
         Raises:
             StorageError: The chunk is missing, damaged or cannot be read.
@@ -98,10 +105,10 @@ class ZarrArray(Array):
         if self._files is not None:
             self._files.expect(index)
 
-    def _read(self, spans: tuple[Span, ...]) -> np.ndarray:
+    def _read(self, spans: tuple[Span, ...], out: np.ndarray) -> None:
         if self._files is None:
-            return self._tensorstore_read(spans)
-        out = np.empty([stop - start for start, stop in spans], self.dtype)
+            out[...] = self._tensorstore_read(spans)
+            return
         for index in chunks_in(spans, self.chunk):
             start = index[0] * self.chunk[0]
             wanted = (max(0, spans[0][0] - start), min(self.chunk[0], spans[0][1] - start))
@@ -112,15 +119,13 @@ class ZarrArray(Array):
                 to.append(slice(low - start, high - start))
                 of.append(slice(low - i * c, high - i * c))
             out[tuple(to)] = values[tuple(of)]
-        return out
 
     @property
     def _files(self) -> ChunkFiles | None:
-        if self.store.path is None or not self.metadata.plain:
-            return None
-        if not hasattr(self._threads, "files"):
-            self._threads.files = ChunkFiles(self.store.path, self.metadata)
-        files: ChunkFiles = self._threads.files
+        # Asked for several times a chunk, so the common case comes first.
+        files: ChunkFiles | None = getattr(self._threads, "files", None)
+        if files is None and self.store.path is not None and self.metadata.plain:
+            files = self._threads.files = ChunkFiles(self.store.path, self.metadata)
         return files
 
     @cached_property
@@ -175,8 +180,8 @@ class NpyArray(Array):
         self.shape = self.chunk = self._values.shape
         self.dtype = self._values.dtype
 
-    def _read(self, spans: tuple[Span, ...]) -> np.ndarray:
-        return np.array(self._values[tuple(slice(*span) for span in spans)])
+    def _read(self, spans: tuple[Span, ...], out: np.ndarray) -> None:
+        out[...] = self._values[tuple(slice(*span) for span in spans)]
 
 
 @final
@@ -202,9 +207,9 @@ class Hdf5Array(Array):
         self.dtype = values.dtype
         self.chunk = values.chunks or values.shape
 
-    def _read(self, spans: tuple[Span, ...]) -> np.ndarray:
+    def _read(self, spans: tuple[Span, ...], out: np.ndarray) -> None:
         try:
-            return np.asarray(self._values[tuple(slice(*span) for span in spans)])
+            out[...] = self._values[tuple(slice(*span) for span in spans)]
         except (OSError, RuntimeError) as error:
             raise StorageError(f"{self.uri}: could not be read: {error}") from error
 
@@ -220,8 +225,8 @@ class Transposed(Array):
         self.dtype = array.dtype
         self.chunk = array.chunk[::-1]
 
-    def _read(self, spans: tuple[Span, ...]) -> np.ndarray:
-        return np.ascontiguousarray(self._array.read(*spans[::-1]).T)
+    def _read(self, spans: tuple[Span, ...], out: np.ndarray) -> None:
+        self._array.read(*spans[::-1], out=out.T)
 
 
 def open_array(uri: str | os.PathLike[str]) -> Array:

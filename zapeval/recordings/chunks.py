@@ -11,10 +11,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from operator import floordiv, mod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,18 +28,18 @@ _BLOSC_HEADER = 16
 _WORTH_A_SEEK = 16 << 10
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
 _CAN_READ_AHEAD = hasattr(os, "posix_fadvise")
+_THREAD = threading.local()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _File:
-    path: Path
+class _File(NamedTuple):
+    path: str
     position: tuple[int, ...]
     descriptor: int
     size: int
 
 
 class ChunkFiles:
-    """Reads chunks into one buffer that the next read reuses; one instance a thread.
+    """Reads chunks into the thread's buffer, which its next read reuses; one instance a thread.
 
     Args:
         folder: Folder of the array.
@@ -49,7 +50,8 @@ class ChunkFiles:
         self.folder = folder
         self.array = array
         # The buffer lies as values are stored; the chunk is a view of it with its axes in order.
-        self._stored = np.empty([array.chunk[axis] for axis in array.order], array.dtype)
+        shape = [array.chunk[axis] for axis in array.order]
+        self._stored = np.ndarray(shape, array.dtype, _room(array.chunk_bytes))
         self.chunk = self._stored.transpose(np.argsort(array.order))
         self._bytes = self._stored.data.cast("B")
         self._encoded = bytearray()
@@ -62,7 +64,7 @@ class ChunkFiles:
         """Returns the decoded chunk at a chunk-grid index, in the shape of a whole chunk.
 
         Chunks at the edge of the array are padded; the padding means nothing. The buffer is
-        overwritten by the next read.
+        overwritten by the thread's next read, of whichever array.
 
         Args:
             index: Which chunk.
@@ -72,11 +74,11 @@ class ChunkFiles:
         Raises:
             StorageError: The chunk is absent, no plain file, damaged, or ends early.
         """
-        position = tuple(i // n for i, n in zip(index, self._per_shard, strict=True))
+        position = tuple(map(floordiv, index, self._per_shard))
         file = self._open(position)
         offset, size = 0, file.size
         if self.array.index_at:
-            within = tuple(i % n for i, n in zip(index, self._per_shard, strict=True))
+            within = tuple(map(mod, index, self._per_shard))
             offset, size = self._index_of(file)[within].tolist()
             if offset == size == _ABSENT:
                 raise StorageError(
@@ -96,14 +98,14 @@ class ChunkFiles:
         """
         if not self._cold:
             return
-        position = tuple(i // n for i, n in zip(index, self._per_shard, strict=True))
+        position = tuple(map(floordiv, index, self._per_shard))
         file = self._file
         if file is None or file.position != position:
-            file = _open(self.folder / self.array.key(position), position)
+            file = _open(self._path(position), position)
         try:
             offset, size = 0, file.size
             if self.array.index_at:
-                within = tuple(i % n for i, n in zip(index, self._per_shard, strict=True))
+                within = tuple(map(mod, index, self._per_shard))
                 offset, size = self._index_of(file)[within].tolist()
             if offset + size <= file.size:
                 os.posix_fadvise(file.descriptor, offset, size, os.POSIX_FADV_WILLNEED)
@@ -124,8 +126,12 @@ class ChunkFiles:
         """Returns the opened file of a grid position; the last one stays open for its chunks."""
         if self._file is None or self._file.position != position:
             self.close()
-            self._file = _open(self.folder / self.array.key(position), position)
+            self._file = _open(self._path(position), position)
         return self._file
+
+    def _path(self, position: tuple[int, ...]) -> str:
+        # Text: a Path costs as much as opening the file does.
+        return f"{self.folder}/{self.array.key(position)}"
 
     def shard_index(self, position: tuple[int, ...]) -> np.ndarray:
         """Returns offset and size of every inner chunk of a shard, ``uint64 [.., 2]``.
@@ -199,11 +205,11 @@ class ChunkFiles:
             self._encoded = bytearray(size)
         return memoryview(self._encoded)[:size]
 
-    def _undo(self, encoded: memoryview, path: Path) -> None:
+    def _undo(self, encoded: memoryview, path: str) -> None:
         """Undoes the codecs, last first, into the chunk buffer."""
         for codec in reversed(self.array.codecs):
             if codec == "crc32c":
-                encoded = _check_crc(encoded, str(path))
+                encoded = _check_crc(encoded, path)
             else:
                 self._unblosc(encoded, path)
                 encoded = self._bytes
@@ -212,7 +218,7 @@ class ChunkFiles:
                 raise _ends_early(path, len(encoded), len(self._bytes))
             self._bytes[:] = encoded
 
-    def _unblosc(self, encoded: memoryview, path: Path) -> None:
+    def _unblosc(self, encoded: memoryview, path: str) -> None:
         # The header is compared before decoding: a lying one would inflate without bound.
         header = np.frombuffer(bytes(encoded[:_BLOSC_HEADER]).ljust(_BLOSC_HEADER, b"\0"), "<u4")
         if header[1] != len(self._bytes) or header[3] != len(encoded):
@@ -226,7 +232,15 @@ class ChunkFiles:
             raise StorageError(f"{path}: blosc data is damaged; write it again") from error
 
 
-def _open(path: Path, position: tuple[int, ...]) -> _File:
+def _room(size: int) -> np.ndarray:
+    """Returns the thread's buffer, uint8 ``[>= size]``: one for all arrays stays in the cache."""
+    room: np.ndarray | None = getattr(_THREAD, "room", None)
+    if room is None or room.size < size:
+        room = _THREAD.room = np.empty(size, np.uint8)
+    return room
+
+
+def _open(path: str, position: tuple[int, ...]) -> _File:
     """Opens a plain file; links are not followed."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -262,7 +276,7 @@ def _check_crc(data: memoryview, where: str) -> memoryview:
     return body
 
 
-def _ends_early(path: Path, got: int, expected: int) -> StorageError:
+def _ends_early(path: str, got: int, expected: int) -> StorageError:
     return StorageError(f"{path}: has {got:,} bytes, expected {expected:,}; write it again")
 
 

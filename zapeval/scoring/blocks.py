@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import mul, sub
 from typing import NamedTuple
 
 import numpy as np
@@ -91,10 +92,8 @@ class Blocks:
     def _pieces(self, indices: Iterable[tuple[int, ...]]) -> Iterator[Piece]:
         array = self.array
         for index in _expecting(array, iter(indices)):
-            start = tuple(i * c for i, c in zip(index, array.chunk, strict=True))
-            extent = tuple(
-                min(c, n - s) for c, n, s in zip(array.chunk, array.shape, start, strict=True)
-            )
+            start = tuple(map(mul, index, array.chunk))
+            extent = tuple(map(min, array.chunk, map(sub, array.shape, start)))
             yield Piece(
                 window=start[0],
                 windows=extent[0],

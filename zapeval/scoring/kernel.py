@@ -31,9 +31,10 @@ _BLOCK = numba.types.Array(numba.float32, 3, "C", readonly=True)
 _TARGETS = numba.types.Array(numba.float32, 2, "C", readonly=True)
 _ROWS = numba.types.Array(numba.int64, 1, "C", readonly=True)
 _SUMS = numba.types.Array(numba.float64, 2, "C")
+_ERRORS = numba.types.Array(numba.float64, 2, "A")
 _INDEX = numba.int64
 _SIGNATURE = numba.void(
-    *(_BLOCK, _INDEX, _INDEX, _INDEX, _TARGETS, _ROWS, _INDEX, _SUMS, _SUMS),
+    *(_BLOCK, _INDEX, _INDEX, _INDEX, _TARGETS, _ROWS, _INDEX, _SUMS, _ERRORS),
 )
 
 
@@ -52,99 +53,71 @@ def _add(prediction, target, p_shift, t_shift, sums):  # type: ignore[no-untyped
 
 
 def _compiled(per_neuron: bool) -> Callable[..., None]:
-    loaded = ROWS if per_neuron else ABSOLUTE
-
     @numba.njit(_SIGNATURE, nogil=True, fastmath=_FAST, cache=True)
     def accumulate(block, step, rows, columns, targets, target_rows, first, sums, errors):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-        part = np.empty((ROWS, _COLUMNS))
         for start in range(0, columns, _COLUMNS):
             m = min(_COLUMNS, columns - start)
             c = first + start
-            for i in range(loaded):
-                part[i, :m] = sums[i, start : start + m]
-            eights = rows // 8 * 8
-            for r in range(0, eights, 8):
-                # One-dimensional slices: the compiler vectorises what it sees to be contiguous.
+            # One-dimensional slices: the compiler vectorises what it sees to be contiguous.
+            p_sum = sums[PREDICTION, start : start + m]
+            t_sum = sums[TARGET, start : start + m]
+            pp_sum = sums[PREDICTION2, start : start + m]
+            tt_sum = sums[TARGET2, start : start + m]
+            pt_sum = sums[PRODUCT, start : start + m]
+            p_shift = sums[PREDICTION_SHIFT, start : start + m]
+            t_shift = sums[TARGET_SHIFT, start : start + m]
+            absolute = sums[ABSOLUTE, start : start + m]
+            squared = sums[SQUARED, start : start + m]
+            fours = rows // 4 * 4
+            for r in range(0, fours, 4):
                 p0 = block[r, step, start : start + m]
                 p1 = block[r + 1, step, start : start + m]
                 p2 = block[r + 2, step, start : start + m]
                 p3 = block[r + 3, step, start : start + m]
-                p4 = block[r + 4, step, start : start + m]
-                p5 = block[r + 5, step, start : start + m]
-                p6 = block[r + 6, step, start : start + m]
-                p7 = block[r + 7, step, start : start + m]
                 t0 = targets[target_rows[r], c : c + m]
                 t1 = targets[target_rows[r + 1], c : c + m]
                 t2 = targets[target_rows[r + 2], c : c + m]
                 t3 = targets[target_rows[r + 3], c : c + m]
-                t4 = targets[target_rows[r + 4], c : c + m]
-                t5 = targets[target_rows[r + 5], c : c + m]
-                t6 = targets[target_rows[r + 6], c : c + m]
-                t7 = targets[target_rows[r + 7], c : c + m]
-                a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = 0.0
-                s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+                a0 = a1 = a2 = a3 = 0.0
+                s0 = s1 = s2 = s3 = 0.0
                 for j in range(m):
-                    ps, ts = part[5, j], part[6, j]
-                    z = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+                    ps, ts = p_shift[j], t_shift[j]
+                    z = (0.0, 0.0, p_sum[j], t_sum[j], pp_sum[j], tt_sum[j], pt_sum[j])
                     b0, q0, z = _add(p0[j], t0[j], ps, ts, z)
                     b1, q1, z = _add(p1[j], t1[j], ps, ts, z)
                     b2, q2, z = _add(p2[j], t2[j], ps, ts, z)
                     b3, q3, z = _add(p3[j], t3[j], ps, ts, z)
-                    b4, q4, z = _add(p4[j], t4[j], ps, ts, z)
-                    b5, q5, z = _add(p5[j], t5[j], ps, ts, z)
-                    b6, q6, z = _add(p6[j], t6[j], ps, ts, z)
-                    b7, q7, z = _add(p7[j], t7[j], ps, ts, z)
                     if per_neuron:
-                        part[7, j] += z[0]
-                        part[8, j] += z[1]
-                    part[0, j] += z[2]
-                    part[1, j] += z[3]
-                    part[2, j] += z[4]
-                    part[3, j] += z[5]
-                    part[4, j] += z[6]
+                        absolute[j] += z[0]
+                        squared[j] += z[1]
+                    p_sum[j], t_sum[j], pp_sum[j], tt_sum[j], pt_sum[j] = z[2:]
                     a0 += b0
                     a1 += b1
                     a2 += b2
                     a3 += b3
-                    a4 += b4
-                    a5 += b5
-                    a6 += b6
-                    a7 += b7
                     s0 += q0
                     s1 += q1
                     s2 += q2
                     s3 += q3
-                    s4 += q4
-                    s5 += q5
-                    s6 += q6
-                    s7 += q7
-                for i, total in enumerate((a0, a1, a2, a3, a4, a5, a6, a7)):
+                for i, total in enumerate((a0, a1, a2, a3)):
                     errors[0, r + i] += total
-                for i, total in enumerate((s0, s1, s2, s3, s4, s5, s6, s7)):
+                for i, total in enumerate((s0, s1, s2, s3)):
                     errors[1, r + i] += total
-            for r in range(eights, rows):
+            for r in range(fours, rows):
                 p0 = block[r, step, start : start + m]
                 t0 = targets[target_rows[r], c : c + m]
                 a0 = s0 = 0.0
                 for j in range(m):
-                    z = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
-                    b0, q0, z = _add(p0[j], t0[j], part[5, j], part[6, j], z)
+                    z = (0.0, 0.0, p_sum[j], t_sum[j], pp_sum[j], tt_sum[j], pt_sum[j])
+                    b0, q0, z = _add(p0[j], t0[j], p_shift[j], t_shift[j], z)
                     a0 += b0
                     s0 += q0
                     if per_neuron:
-                        part[7, j] += z[0]
-                        part[8, j] += z[1]
-                    part[0, j] += z[2]
-                    part[1, j] += z[3]
-                    part[2, j] += z[4]
-                    part[3, j] += z[5]
-                    part[4, j] += z[6]
+                        absolute[j] += z[0]
+                        squared[j] += z[1]
+                    p_sum[j], t_sum[j], pp_sum[j], tt_sum[j], pt_sum[j] = z[2:]
                 errors[0, r] += a0
                 errors[1, r] += s0
-            for i in range(PREDICTION_SHIFT):
-                sums[i, start : start + m] = part[i, :m]
-            for i in range(ABSOLUTE, loaded):
-                sums[i, start : start + m] = part[i, :m]
 
     compiled: Callable[..., None] = accumulate
     return compiled
@@ -153,8 +126,8 @@ def _compiled(per_neuron: bool) -> Callable[..., None]:
 accumulate = _compiled(per_neuron=False)
 """Adds one step of a block to the sums; leaves rows ABSOLUTE and SQUARED alone.
 
-Eight windows go through together, so that the sums of a neuron are loaded and stored once for
-eight of its values; columns go in slices whose sums stay in the second-level cache.
+Four windows go through together, so that the sums of a neuron are loaded and stored once for
+four of its values; columns go in slices whose sums stay in the second-level cache.
 
 Args:
     block: Predictions, float32 ``[>= rows, > step, >= columns]``, C order.
@@ -166,8 +139,8 @@ Args:
     first: Column of targets under the block's first column.
     sums: The nine rows above, float64 ``[9, >= columns]``; shifts set beforehand.
     errors: Sums over neurons of ``|p - t|`` and ``(p - t)^2`` of each window,
-        float64 ``[2, >= rows]``.
+        float64 ``[2, >= rows]``, of any strides.
 """
 
 accumulate_per_neuron = _compiled(per_neuron=True)
-"""Adds one step of a block to all sums: a sixth slower, needed for maps."""
+"""Adds one step of a block to all sums: a fifth slower, needed for maps."""

@@ -60,9 +60,9 @@ class Sums:
         """Begins a part: neurons ``[start, stop)``, over all windows."""
         self._part = part
         count = part[1] - part[0]
-        if self._sums.shape[2] != count:
+        if self._sums.shape[2] < count:
             self._sums = np.empty((self.cells, kernel.ROWS, count))
-        self._sums[:] = 0
+        self._sums[:, :, :count] = 0
 
     def add(
         self,
@@ -89,23 +89,20 @@ class Sums:
         first, stop = self._part
         if window == 0 and not (self._pooled and step):
             # The first sample of a neuron is its shift.
-            sums[kernel.PREDICTION_SHIFT] = block[0, index, : stop - first]
-            sums[kernel.TARGET_SHIFT] = targets[rows[0], first:stop]
-        errors = np.zeros((2, len(rows)))
-        self._accumulate(
-            *(block, index, len(rows), stop - first, targets, rows, first),
-            *(sums, errors),
-        )
-        self.window[cell, :, window : window + len(rows)] += errors
+            sums[kernel.PREDICTION_SHIFT, : stop - first] = block[0, index, : stop - first]
+            sums[kernel.TARGET_SHIFT, : stop - first] = targets[rows[0], first:stop]
+        errors = self.window[cell, :, window : window + len(rows)]
+        self._accumulate(block, index, len(rows), stop - first, targets, rows, first, sums, errors)
 
     def end(self) -> None:
         """Ends the part: finishes the correlations of its neurons."""
         columns = slice(*self._part)
-        for cell, sums in enumerate(self._sums):
+        found = self._sums[:, :, : self._part[1] - self._part[0]]
+        for cell, sums in enumerate(found):
             moments = sums[kernel.PREDICTION : kernel.PRODUCT + 1]
             self.correlation[cell, columns] = neuron_correlation(moments, self.samples)
         if self.errors.size:
-            kept = self._sums[:, kernel.ABSOLUTE : kernel.SQUARED + 1]
+            kept = found[:, kernel.ABSOLUTE : kernel.SQUARED + 1]
             self.errors[:, :, columns] = kept / self.samples
 
     def hash(self, parts: np.ndarray, *, step: int, window: int) -> None:

@@ -25,12 +25,14 @@ class Targets:
         first_frame: The frame of row 0.
         digest: BLAKE3 of the rows as little-endian float32, in hex.
         finite: Whether every value of the rows is a finite number.
+        room: The memory that rows lie in, float32 ``[>= rows.size]``.
     """
 
     rows: np.ndarray
     first_frame: int
     digest: str
     finite: bool
+    room: np.ndarray
 
     def of_neurons(self, kept: np.ndarray) -> Targets:
         """Returns the targets of some neurons (indices ``int64 [kept]``) in their order."""
@@ -38,8 +40,16 @@ class Targets:
         return replace(self, rows=rows)
 
 
-def load_targets(benchmark: Benchmark, series: Series, activity: Array) -> Targets:
+def load_targets(
+    benchmark: Benchmark, series: Series, activity: Array, spare: Targets | None = None
+) -> Targets:
     """Reads the target rows of a series.
+
+    Args:
+        benchmark: The benchmark.
+        series: The series.
+        activity: Activity of its recording, ``[frames, neurons]``.
+        spare: Targets that nobody uses any more; their memory is used where it is large enough.
 
     Raises:
         InvalidInput: The recording holds other than numbers there.
@@ -53,15 +63,24 @@ def load_targets(benchmark: Benchmark, series: Series, activity: Array) -> Targe
         )
     if activity.dtype.kind not in "fiu":
         raise InvalidInput(f"{activity.uri}: holds {activity.dtype}, expected real numbers")
+    neurons = activity.shape[1]
+    room = _room(benchmark, neurons) if spare is None else spare.room
+    if room.size < (stop - start) * neurons:
+        room = np.empty((stop - start) * neurons, "<f4")
+    rows = room[: (stop - start) * neurons].reshape(stop - start, neurons)
     # A float64 beyond float32 becomes infinite, which check_finite reports as any other infinity.
     with np.errstate(over="ignore"):
-        rows = np.ascontiguousarray(activity.read((start, stop)), dtype="<f4")
+        activity.read((start, stop), out=rows)
     predicted = _predicted(benchmark, series)
     if not predicted.all():
-        rows = np.where(predicted[:, None], rows, np.float32(0))
+        rows[~predicted] = 0
     digest = blake3.blake3(rows.data.cast("B"), max_threads=blake3.blake3.AUTO)
     return Targets(
-        rows=rows, first_frame=start, digest=digest.hexdigest(), finite=_all_finite(rows)
+        rows=rows,
+        first_frame=start,
+        digest=digest.hexdigest(),
+        finite=_all_finite(rows),
+        room=room,
     )
 
 
@@ -84,6 +103,12 @@ def check_finite(targets: Targets, kept: np.ndarray | None, where: str) -> None:
         f"{where}: frame {frame}, neuron {neuron} is {value}; targets must be finite: mend the "
         "recording, or leave the neuron out with a mask"
     )
+
+
+def _room(benchmark: Benchmark, neurons: int) -> np.ndarray:
+    """Returns room for the longest series, so that it serves every other; untouched, it is free."""
+    spans = (target_span(benchmark, series) for series in benchmark.series)
+    return np.empty(max(stop - start for start, stop in spans) * neurons, "<f4")
 
 
 def _all_finite(rows: np.ndarray) -> bool:

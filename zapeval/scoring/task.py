@@ -17,7 +17,7 @@ from zapeval.errors import InvalidInput
 from zapeval.recordings.arrays import ZarrArray
 from zapeval.recordings.grid import Grid
 from zapeval.recordings.recording import Recording
-from zapeval.recordings.segmentation import open_segmentation
+from zapeval.recordings.segmentation import Segmentation, open_segmentation
 from zapeval.recordings.stores import Store
 from zapeval.scoring.blocks import Blocks
 from zapeval.scoring.columns import Columns, Missing
@@ -28,8 +28,8 @@ from zapeval.scoring.sums import Sums
 from zapeval.scoring.tally import Cell
 from zapeval.scoring.targets import Targets, check_finite, load_targets
 
-_TARGETS = Shelf()
-_SEGMENTATIONS = Shelf()
+_TARGETS: Shelf[Targets] = Shelf()
+_SEGMENTATIONS: Shelf[Segmentation] = Shelf()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +79,14 @@ def run_task(task: Task) -> tuple[Cell, ...]:
         InvalidInput: A value of a scored neuron is not finite.
         StorageError: A chunk is missing or cannot be read.
     """
+    key = (task.run, task.series.name)
+    with _TARGETS.lend(key, lambda spare: _targets(task, spare)) as targets:
+        return _run(task, targets)
+
+
+def _run(task: Task, targets: Targets) -> tuple[Cell, ...]:
     mask = mask_array(task.series, task.recording.neurons)
     kept = None if mask is None else np.flatnonzero(mask)
-    targets = _targets(task)
     if task.missing == "strict":
         check_finite(targets, kept, task.recording.activity.uri)
     if kept is None and task.grid is None:
@@ -99,11 +104,8 @@ def forget(run: str) -> None:
     _SEGMENTATIONS.clear(run)
 
 
-def _targets(task: Task) -> Targets:
-    key = (task.run, task.series.name)
-    return _TARGETS.get(
-        key, lambda: load_targets(task.benchmark, task.series, task.recording.activity)
-    )
+def _targets(task: Task, spare: Targets | None) -> Targets:
+    return load_targets(task.benchmark, task.series, task.recording.activity, spare)
 
 
 def _direct_pass(task: Task, targets: Targets) -> tuple[Cell, ...] | None:
