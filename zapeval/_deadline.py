@@ -8,6 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_AGAIN = 1.0
+"""Seconds until the alarm is repeated: Python drops what is raised in some callbacks."""
+
 
 class TimeUp(BaseException):
     """Says that the time is up; no Exception, so that code which catches those doesn't keep it."""
@@ -30,13 +33,19 @@ def deadline(seconds: float | None) -> Iterator[None]:
         yield
         return
 
+    running = True
+
     def stop(number: int, frame: FrameType | None) -> None:
-        raise TimeUp
+        if running:
+            raise TimeUp
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN)
+        try:
+            yield
+        finally:
+            running = False
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         # None stands for a handler that Python did not set and can't set again.

@@ -166,9 +166,9 @@ class _Memory(Array):
         self.uri, self.shape, self.dtype, self.chunk = uri, values.shape, values.dtype, values.shape
         self._values = values
 
-    def _read(self, spans: tuple[Span, ...]) -> np.ndarray:
-        # A copy, as from a file: what is done to it must not reach the recording.
-        return self._values[tuple(slice(*span) for span in spans)].copy()
+    def _read(self, spans: tuple[Span, ...], out: np.ndarray) -> None:
+        # Copied, as from a file: what is done to it must not reach the recording.
+        out[...] = self._values[tuple(slice(*span) for span in spans)]
 
 
 @final
