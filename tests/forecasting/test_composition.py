@@ -316,3 +316,63 @@ def test_a_part_learns_on_the_scale_on_which_it_forecasts(tmp_path):
 def test_an_unknown_scale_is_refused():
     with pytest.raises(UsageError, match="by 'median', expected 'instance' or 'last'"):
         Normalised(Line(), by="median")
+
+
+class Watching(Forecaster):
+    """Keeps the windows it is trained on."""
+
+    name = "watching"
+
+    def fit(self, training):
+        series = training.series[0]
+        origins = series.train_origins[:3]
+        self.seen = series.contexts(origins).activity, series.targets(origins)
+
+    def save(self, folder):
+        pass
+
+    def forecast(self, contexts):
+        return np.repeat(contexts.activity[:, -1:], contexts.horizon, axis=1)
+
+
+def test_scales_within_scales_are_applied_one_after_the_other(tmp_path):
+    watching = Watching()
+    whole = Normalised(Normalised(watching, by="last"), by="instance")
+    recordings = TRIAL.recordings()
+    train(whole, TRIAL.benchmark, recordings, tmp_path / "out", context=4, seed=0)
+    given = training_of(
+        TRIAL.benchmark, recordings, context=4, seed=0, folder=tmp_path, record=tmp_path
+    )
+    series = given.series[0]
+    origins = series.train_origins[:3]
+    frames = series.contexts(origins).activity.astype(np.float64)
+    mean, deviation = frames.mean(axis=1, keepdims=True), frames.std(axis=1, keepdims=True) + 1e-5
+    last = (frames[:, -1:] - mean) / deviation
+    for got, values in zip(watching.seen, (frames, series.targets(origins)), strict=True):
+        np.testing.assert_allclose(got, (values - mean) / deviation - last, atol=1e-4)
+
+
+class Peeking(Watching):
+    """Reads every frame."""
+
+    name = "peeking"
+
+    def fit(self, training):
+        self.frames = training.series[0].every_frame()
+
+
+class Leaking(Peeking):
+    """Reads every frame and says so."""
+
+    name = "leaking"
+    leaks = "everything"
+
+
+def test_a_part_that_does_not_say_that_it_leaks_reads_no_test_frame(tmp_path):
+    recordings = TRIAL.recordings()
+    both = Ensembled([Leaking(), Peeking()])
+    assert both.leaks == "everything"
+    with pytest.raises(BrokenPlugin, match="says so in its attribute leaks"):
+        train(both, TRIAL.benchmark, recordings, tmp_path / "out", context=4, seed=0)
+    alone = Ensembled([Leaking()])
+    train(alone, TRIAL.benchmark, recordings, tmp_path / "alone", context=4, seed=0)

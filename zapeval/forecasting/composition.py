@@ -54,7 +54,7 @@ class _Composition(Forecaster):
         """Fits each part that learns."""
         for number, part in enumerate(self.parts):
             if part.learns:
-                part.fit(self._for_part(_for_one(training, number)))
+                part.fit(self._for_part(_for_one(part, training, number)))
 
     def save(self, folder: Path) -> None:
         """Saves each part in a folder of its own."""
@@ -205,8 +205,11 @@ def _asked(part: Forecaster, contexts: Contexts) -> np.ndarray:
     return check_array(answered, contexts, f"{part.name}: {contexts.series}")
 
 
-def _for_one(training: Training, number: int) -> Training:
-    """Returns what one part is handed: folders and, from the second on, a seed of its own."""
+def _for_one(part: Forecaster, training: Training, number: int) -> Training:
+    """Returns what one part is handed: folders and, from the second on, a seed of its own.
+
+    Test frames stay closed to a part that doesn't itself declare that it leaks.
+    """
     folder, record = training.folder / str(number), training.record / f"part-{number}"
     folder.mkdir(exist_ok=True)
     record.mkdir(exist_ok=True)
@@ -214,4 +217,10 @@ def _for_one(training: Training, number: int) -> Training:
     if number:
         # Not seed + number, which is the seed of another run's other part.
         seed = int(np.random.SeedSequence([seed, number]).generate_state(1)[0] >> 1)
-    return replace(training, folder=folder, record=record, seed=seed)
+    series, held_out = training.series, training.held_out
+    if not part.leaks:
+        series = tuple(one.sealed() for one in series)
+        held_out = tuple(one.sealed() for one in held_out)
+    return replace(
+        training, series=series, held_out=held_out, folder=folder, record=record, seed=seed
+    )

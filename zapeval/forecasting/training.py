@@ -119,7 +119,18 @@ class TrainingSeries:
 
     def scaled(self, scale: Scale) -> TrainingSeries:
         """Returns the series with contexts and targets on another scale, window by window."""
-        return replace(self, _scale=scale)
+        inner = self._scale
+        if inner is None:
+            return replace(self, _scale=scale)
+
+        def both(activity: np.ndarray, values: np.ndarray) -> np.ndarray:
+            return scale(inner(activity, activity), inner(activity, values))
+
+        return replace(self, _scale=both)
+
+    def sealed(self) -> TrainingSeries:
+        """Returns the series for a forecaster that may not read test frames."""
+        return replace(self, _leaks=False)
 
     def activity(self, span: Span, columns: Span | None = None) -> np.ndarray:
         """Returns frames of a training or validation range, float32 ``[frames, neurons]``.

@@ -197,12 +197,12 @@ class _HeldFrames(Array):
         self._span = span
         self._values = array.read(span)
 
-    def _read(self, spans: tuple[Span, ...]) -> np.ndarray:
+    def _read(self, spans: tuple[Span, ...], out: np.ndarray) -> None:
         (start, stop), neurons = spans
         first, last = self._span
         if not first <= start <= stop <= last:
             raise InvalidInput(f"{self.uri}: frames [{start}, {stop}) of [{first}, {last})")
-        return self._values[start - first : stop - first, slice(*neurons)].copy()
+        out[...] = self._values[start - first : stop - first, slice(*neurons)]
 
 
 @final

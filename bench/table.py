@@ -4,8 +4,8 @@ Runs the commands that a user would type, for every forecaster, context length a
 there already is not done again, so an interrupted run goes on. Prints the table in Markdown: mean
 over seeds and two standard errors.
 
-    python bench/baselines.py --out runs/mini
-    python bench/baselines.py --out runs/fish -b docs/examples/zebrafish-regions.toml --data DIR
+    python bench/table.py --out runs/mini
+    python bench/table.py --out runs/fish -b docs/examples/zebrafish-regions.toml --data DIR
 """
 
 from __future__ import annotations
