@@ -19,12 +19,11 @@ from zapeval.benchmarks.benchmark import (
     Benchmark,
     Series,
     Span,
-    context_span,
     mask_array,
-    windows_in,
 )
 from zapeval.errors import BrokenPlugin, InvalidInput
 from zapeval.forecasting.contexts import Contexts, contexts_of, targets_of
+from zapeval.forecasting.split import tested_frames, train_origins, validation_origins
 from zapeval.recordings.arrays import Array
 from zapeval.recordings.frames import Frames
 from zapeval.recordings.recording import NeuronTable, Recording, Recordings
@@ -284,7 +283,7 @@ def training_of(
         InvalidInput: No series has a training window.
     """
     frames: dict[str, Frames] = {}
-    tested = {key: _tested(benchmark, key) for key, _ in benchmark.frames}
+    tested = {key: tested_frames(benchmark, key) for key, _ in benchmark.frames}
     found = []
     for series in benchmark.series:
         recording, hidden = recordings[series.recording], tested[series.recording]
@@ -296,8 +295,8 @@ def training_of(
                 neurons=recording.neurons,
                 train=series.train,
                 validation=series.validation,
-                train_origins=_train_origins(benchmark, series, context, hidden),
-                validation_origins=_validation_origins(benchmark, series, context, hidden),
+                train_origins=train_origins(benchmark, series, context, hidden),
+                validation_origins=validation_origins(benchmark, series, context, hidden),
                 _benchmark=benchmark,
                 _series=series,
                 _recording=recording,
@@ -326,43 +325,3 @@ def training_of(
         report=report,
         note=note,
     )
-
-
-def _train_origins(
-    benchmark: Benchmark, series: Series, context: int, tested: np.ndarray
-) -> tuple[int, ...]:
-    return tuple(
-        origin
-        for span in series.train
-        for origin in windows_in(span, benchmark.horizon)
-        if context_span(benchmark, origin, context)[0] >= span[0]
-        and not _touches(benchmark, origin, context, tested)
-    )
-
-
-def _validation_origins(
-    benchmark: Benchmark, series: Series, context: int, tested: np.ndarray
-) -> tuple[int, ...]:
-    return tuple(
-        origin
-        for span in series.validation
-        for origin in windows_in(span, benchmark.horizon)
-        if context_span(benchmark, origin, context)[0] >= 0
-        and not _touches(benchmark, origin, context, tested)
-    )
-
-
-def _touches(benchmark: Benchmark, origin: int, context: int, tested: np.ndarray) -> bool:
-    """Tells whether a window, context and targets, holds a frame that is tested on."""
-    start = context_span(benchmark, origin, context)[0]
-    return bool(tested[start : origin + benchmark.horizon].any())
-
-
-def _tested(benchmark: Benchmark, recording: str) -> np.ndarray:
-    """Returns which frames of a recording are a test target of any series, bool ``[frames]``."""
-    tested = np.zeros(dict(benchmark.frames)[recording], bool)
-    for series in benchmark.series:
-        if series.recording == recording:
-            for origin in series.origins:
-                tested[origin : origin + benchmark.horizon] = True
-    return tested
