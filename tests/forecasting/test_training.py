@@ -26,9 +26,9 @@ class Numbered(Array):
         self.uri, self.shape = "numbered", (frames, neurons)
         self.dtype, self.chunk = np.dtype("float32"), (frames, neurons)
 
-    def _read(self, spans):
+    def _read(self, spans, out):
         frames, neurons = (np.arange(*span, dtype=np.float32) for span in spans)
-        return frames[:, None] + neurons / 8
+        out[...] = frames[:, None] + neurons / 8
 
 
 class Bare:
