@@ -19,10 +19,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 LEARNED = (
-    *("stimulus-train", "least-squares", "var", "linear", "nlinear", "dlinear"),
-    *("time-mix", "tsmixer", "tide"),
+    *("stimulus", "stimulus-train", "least-squares", "least-squares-last", "var"),
+    *("linear", "nlinear", "dlinear", "time-mix", "tsmixer", "tide"),
 )
-NAIVE = ("persistence", "mean", "drift")
+NAIVE = ("persistence", "mean", "drift", "seasonal-naive")
 STEPS = (1, 4, 8, 16, 32)
 PROGRAM = (sys.executable, "-c", "from zapeval.cli.app import main; main()")
 
