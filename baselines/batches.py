@@ -99,10 +99,17 @@ class WindowBatches(Batches):
 
 
 def _windows(series: TrainingSeries, origins: list[int]) -> Batch:
-    contexts = series.contexts(origins)
-    neurons = np.ones(series.neurons) if series.mask is None else series.mask
+    contexts, targets = series.contexts(origins), series.targets(origins)
+    neurons = np.ones(series.neurons, bool) if series.mask is None else series.mask
+    for values in (contexts.activity, targets):
+        values[..., ~neurons] = 0  # Whatever lies there, NaN perhaps, teaches nothing.
+        if not np.isfinite(values).all():
+            raise InvalidInput(
+                f"{series.name}: its training or validation frames hold values that are not "
+                "finite in neurons that are scored; mask those neurons, or repair the recording"
+            )
     weight = np.broadcast_to(neurons.astype(np.float32), (len(origins), 1, series.neurons))
-    batch = {"activity": contexts.activity, "targets": series.targets(origins), "weight": weight}
+    batch = {"activity": contexts.activity, "targets": targets, "weight": weight}
     for name in ("stimulus", "future_stimulus"):
         values = getattr(contexts, name)
         if values is not None:

@@ -10,6 +10,8 @@ from typing import Any
 
 import jax
 
+from zapeval.errors import StorageError
+
 _STATE, _COUNTERS = "state", "counters.json"
 
 
@@ -69,8 +71,14 @@ class Keeper:
         abstract = jax.tree.map(
             lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=a.sharding), flat(tree)
         )
-        leaves = self._orbax.restore(place / _STATE, abstract)
-        counters = json.loads((place / _COUNTERS).read_text(encoding="utf-8"))
+        try:
+            leaves = self._orbax.restore(place / _STATE, abstract)
+            counters = json.loads((place / _COUNTERS).read_text(encoding="utf-8"))
+        except Exception as error:
+            raise StorageError(
+                f"{place}: the kept state of the training can't be read ({type(error).__name__}); "
+                f"remove {self._folder.parent} to begin anew"
+            ) from error
         return unflat(tree, leaves), counters
 
     def close(self) -> None:

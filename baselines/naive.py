@@ -36,8 +36,8 @@ class Mean(Forecaster):
     version = "1"
 
     def __init__(self, window: int | None = None) -> None:
-        if window is not None and window < 1:
-            raise UsageError(f"mean: a window of {window} frames, expected at least 1")
+        if window is not None and not (isinstance(window, int) and window >= 1):
+            raise UsageError(f"mean: a window of {window!r} frames, expected at least 1")
         self._window = window
 
     @property

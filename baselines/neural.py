@@ -93,6 +93,11 @@ class NeuralForecaster(Forecaster):
         from baselines.batches import WindowBatches
         from baselines.training import train
 
+        if training.protocol != "horizon":
+            raise InvalidInput(
+                f"{self.name}: forecasts a horizon from a context of fixed length, but "
+                f"{training.benchmark} has the protocol {training.protocol!r}"
+            )
         shape = _shape_of(self.name, training, self.covariates)
         model = self.build(shape, nnx.Rngs(training.seed))
         definition, params = nnx.split(model)
@@ -103,32 +108,29 @@ class NeuralForecaster(Forecaster):
         self.__dict__.pop("_call", None)
 
     def save(self, folder: Path) -> None:
-        """Writes the parameters through Orbax, and the shape that they are for."""
-        import orbax.checkpoint as ocp
+        """Writes the parameters, a file each, and the shape that they are for.
 
+        Equal parameters give equal files, and so equal digests of checkpoints.
+        """
         from baselines.keeping import flat
 
         shape = self._fitted()
         (folder / _SHAPE).write_text(json.dumps(asdict(shape)), encoding="utf-8")
-        with ocp.StandardCheckpointer() as orbax:
-            orbax.save(folder.absolute() / _PARAMS, flat(self._params))
+        (folder / _PARAMS).mkdir()
+        for name, values in flat(self._params).items():
+            np.save(folder / _PARAMS / f"{name}.npy", np.asarray(values), allow_pickle=False)
 
     def load(self, folder: Path) -> None:
         """Takes up saved parameters."""
-        import jax
-        import orbax.checkpoint as ocp
+        import jax.numpy as jnp
         from flax import nnx
 
         from baselines.keeping import flat, unflat
 
         self._shape = shape = Shape(**json.loads((folder / _SHAPE).read_text(encoding="utf-8")))
         abstract = nnx.state(nnx.eval_shape(lambda: self.build(shape, nnx.Rngs(0))))
-        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        wanted = jax.tree.map(
-            lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=device), flat(abstract)
-        )
-        with ocp.StandardCheckpointer() as orbax:
-            leaves = orbax.restore(folder.absolute() / _PARAMS, wanted)
+        files = {name: folder / _PARAMS / f"{name}.npy" for name in flat(abstract)}
+        leaves = {n: jnp.asarray(np.load(p, allow_pickle=False)) for n, p in files.items()}
         self._params = unflat(abstract, leaves)
         self.__dict__.pop("_call", None)
 
@@ -157,7 +159,10 @@ class NeuralForecaster(Forecaster):
             return np.pad(part, behind, mode="edge")
 
         stimulus = contexts.stimulus, contexts.future_stimulus
-        values = self._call(self._params, some(contexts.activity), *map(some, stimulus))
+        activity = some(contexts.activity)
+        if contexts.mask is not None and activity is not None:
+            activity[..., ~contexts.mask] = 0  # as in training: what lies there is not looked at
+        values = self._call(self._params, activity, *map(some, stimulus))
         count = min(size, len(contexts) - start)
         return np.asarray(values, dtype=np.float32)[:count]
 

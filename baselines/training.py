@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from baselines.batches import Batch, Batches, ahead
 from baselines.curves import Curves
 from baselines.keeping import Keeper
-from zapeval.errors import ZapevalError
+from zapeval.errors import InvalidInput
 from zapeval.forecasting.training import Training
 
 Params = Any
@@ -151,7 +151,7 @@ def train(
         training: Seed, folders, and who is told of progress.
 
     Raises:
-        ZapevalError: The loss is no longer finite.
+        InvalidInput: The loss is no longer finite.
     """
     optimizer = plan.optimizer()
     params = _everywhere(params)
@@ -243,7 +243,7 @@ def _everywhere(params: Params) -> Params:
 
 def _check_finite(trained: float, validation: float, step: int, training: Training) -> None:
     if not (math.isfinite(trained) and math.isfinite(validation)):
-        raise ZapevalError(
+        raise InvalidInput(
             f"training: the loss is {trained:g}, validation {validation:g} at step {step:,} "
             f"(seed {training.seed}); lower the learning rate"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Generator, Iterator
 from ipaddress import ip_address
 from pathlib import Path
@@ -47,6 +48,13 @@ def offline() -> Iterator[None]:
         for method in ("connect", "connect_ex"):
             patch.setattr(socket.socket, method, _guarded(getattr(socket.socket, method)))
         yield
+
+
+@pytest.fixture(autouse=True)
+def path_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes back what a test adds to the module path: plugin files open their folders."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr("zapeval.registry._folders", set())
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

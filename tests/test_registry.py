@@ -94,8 +94,9 @@ def test_group_that_nobody_registers_in_is_empty():
 def test_name_clash_names_both_packages(tmp_path, monkeypatch):
     install(tmp_path, monkeypatch, "one_package", {"mine": "one_package:Mine"})
     install(tmp_path, monkeypatch, "other_package", {"mine": "other_package:Mine"})
+    assert "mean" in plugins(FORECASTERS)
     with pytest.raises(NameClash) as caught:
-        plugins(FORECASTERS)
+        find(FORECASTERS, "mine")
     text = str(caught.value)
     assert text.startswith("mine: is registered by ")
     assert "one_package (one_package:Mine)" in text

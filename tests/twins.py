@@ -161,3 +161,26 @@ def _pearson(samples: list[tuple[float, float]]) -> float | None:
     t = [value - math.fsum(second) / len(second) for value in second]
     scale = math.sqrt(math.fsum(a * a for a in p)) * math.sqrt(math.fsum(b * b for b in t))
     return math.fsum(a * b for a, b in zip(p, t, strict=True)) / scale
+
+
+def long_run_by_loops(values: list[float]) -> tuple[float, float]:
+    """Returns variance and degrees of the sum of one centred series, by the formulas alone."""
+    n = len(values)
+    products = sum(values[i] * values[i - 1] for i in range(1, n))
+    raw = products / sum(values[i] ** 2 for i in range(n - 1))
+    phi = (n * raw + 1) / (n - 3)
+    largest = min(0.97, 1 - 4 / n)
+    phi = max(-largest, min(largest, phi))
+    rest = [values[i] - phi * values[i - 1] for i in range(1, n)]
+    count = max(4, round(0.41 * n ** (2 / 3)))
+    squares = []
+    for wave in range(1, count + 1):
+        terms = (
+            rest[i] * math.cos(math.pi * wave * (i + 0.5) / (n - 1)) * math.sqrt(2 / (n - 1))
+            for i in range(n - 1)
+        )
+        squares.append(sum(terms) ** 2)
+    # The variance of a sum of AR(1) values, as the double sum of their covariances.
+    covariances = sum(phi ** abs(i - j) for i in range(n) for j in range(n)) / (1 - phi**2)
+    degrees = 1 / (1 / count + 2 * (1 + phi) / (n * (1 - phi)))
+    return sum(squares) / count * covariances, degrees

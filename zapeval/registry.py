@@ -8,7 +8,7 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from zapeval.errors import BrokenPlugin, NameClash, NotFound
 
 FORECASTERS = "zapeval.forecasters"
 BENCHMARKS = "zapeval.benchmarks"
+COMMANDS = "zapeval.commands"
 
 IMPORT_SECONDS = 120.0
 """How long an import may take; large libraries on network drives take their time."""
@@ -34,11 +35,13 @@ class Plugin:
         name: What users type.
         package: Distribution that registers it.
         target: ``package.module:Class``.
+        clash: Who else registers the name, or "".
     """
 
     name: str
     package: str
     target: str
+    clash: str = ""
 
     def load(self, seconds: float | None = IMPORT_SECONDS) -> Any:
         """Imports and returns what the name stands for.
@@ -48,7 +51,10 @@ class Plugin:
 
         Raises:
             BrokenPlugin: It can't be imported; says why.
+            NameClash: Another package registers the same name.
         """
+        if self.clash:
+            raise NameClash(self.clash)
         what = f"{self.name}: {self.target} of package {self.package}"
         with _importing(what, seconds):
             return EntryPoint(name=self.name, value=self.target, group="").load()
@@ -57,8 +63,7 @@ class Plugin:
 def plugins(group: str) -> dict[str, Plugin]:
     """Returns the registered plugins of a group by name, sorted.
 
-    Raises:
-        NameClash: Two packages register the same name.
+    A name that two packages register stands for neither: its plugin can't be loaded.
     """
     found: dict[str, Plugin] = {}
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
@@ -66,10 +71,11 @@ def plugins(group: str) -> dict[str, Plugin]:
         plugin = Plugin(name=point.name, package=package, target=point.value)
         other = found.setdefault(point.name, plugin)
         if other != plugin:
-            raise NameClash(
+            clash = (
                 f"{point.name}: is registered by {other.package} ({other.target}) and by "
                 f"{package} ({point.value}); remove one of them"
             )
+            found[point.name] = replace(other, clash=clash)
     return found
 
 

@@ -177,3 +177,48 @@ def test_a_killed_training_goes_on_from_its_checkpoint_to_the_same_parameters(tm
         made.load(tmp_path / out / "seed-0" / "model")
         forecasts.append(made.forecast(contexts()))
     np.testing.assert_array_equal(forecasts[0], forecasts[1])
+
+
+def test_equal_parameters_have_equal_digests_wherever_they_lie(tmp_path):
+    found = [
+        train(
+            TSMixer(steps=3),
+            benchmark(),
+            opened(tmp_path / "data"),
+            tmp_path / name / "out",
+            context=CONTEXT,
+            seed=0,
+        )
+        for name in ("a", "b")
+    ]
+    assert found[0].model == found[1].model
+
+
+def test_nan_in_a_neuron_that_is_not_scored_harms_nothing(tmp_path):
+    mask = (True,) * (NEURONS - 1) + (False,)
+    made = TSMixer(steps=3)
+    given = training(tmp_path, mask=mask)
+    frames = np.load(tmp_path / "data" / "fish0.npy")
+    frames[:, -1] = np.nan
+    np.save(tmp_path / "data" / "fish0.npy", frames)
+    made.fit(given)
+    seen = contexts()
+    seen.activity[..., -1] = np.nan
+    values = made.forecast(replace(seen, mask=np.array(mask)))
+    assert np.isfinite(values).all()
+    assert np.isnan(seen.activity[..., -1]).all()
+
+
+def test_nan_in_a_scored_neuron_is_named(tmp_path):
+    given = training(tmp_path)
+    frames = np.load(tmp_path / "data" / "fish0.npy")
+    frames[30, 2] = np.nan
+    np.save(tmp_path / "data" / "fish0.npy", frames)
+    with pytest.raises(InvalidInput, match=r"early 0: .* not finite in neurons that are scored"):
+        Linear(steps=50).fit(given)
+
+
+def test_a_next_step_benchmark_is_refused(tmp_path):
+    given = replace(training(tmp_path), protocol="next-step")
+    with pytest.raises(InvalidInput, match=r"linear: forecasts a horizon .* 'next-step'"):
+        Linear(steps=1).fit(given)

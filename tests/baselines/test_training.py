@@ -13,7 +13,7 @@ from learning import CONTEXT, HORIZON, training
 from baselines.batches import Batches, WindowBatches
 from baselines.curves import Curves
 from baselines.training import Counters, Plan, train
-from zapeval.errors import ZapevalError
+from zapeval.errors import InvalidInput, StorageError
 
 SHORT = Plan(max_steps=40, validate_every=10, save_seconds=0, batch=4)
 
@@ -144,7 +144,7 @@ def test_it_stops_after_its_patience(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_it_with_a_reason(tmp_path):
-    with pytest.raises(ZapevalError, match=r"loss is (nan|inf).*at step \d+ \(seed 0\); lower"):
+    with pytest.raises(InvalidInput, match=r"loss is (nan|inf).*at step \d+ \(seed 0\); lower"):
         run(tmp_path, Plan(max_steps=50, validate_every=10, learning_rate=1e30))
 
 
@@ -193,3 +193,10 @@ def test_a_torn_line_of_metrics_is_passed_over(tmp_path):
     curves.cut(100)
     curves.add(20, 0.5, 0.5, 1e-3, 2.0)
     assert [line["step"] for line in curves.read()] == [10, 20]
+
+
+def test_a_damaged_state_says_what_to_remove(tmp_path):
+    run(tmp_path)
+    (tmp_path / "unfinished" / "states" / "40" / "counters.json").write_text('{"step": 4')
+    with pytest.raises(StorageError, match=r"states/40: the kept state .* remove .*unfinished to"):
+        run(tmp_path)

@@ -74,6 +74,8 @@ def check_shape(card: dict[str, Any], *, rows: tuple[str, ...], steps: range) ->
         "protocol": text,
         "context": int,
         "digest": text,
+        "sampled": text,
+        "summary_steps": list,
     }
     assert card["benchmark"]["protocol"] in ("horizon", "next-step")
     assert re.fullmatch(DIGEST["sha256"], card["benchmark"]["digest"])
@@ -121,6 +123,8 @@ def test_the_scorecard_has_the_promised_shape(run, tiny, store, out):
         "protocol": "horizon",
         "context": 2,
         "digest": "",
+        "sampled": "time",
+        "summary_steps": [1, 2, 4],
     }
     assert [line["name"] for line in card["series"]] == list(ARRAYS)
     for line in card["series"]:
@@ -144,12 +148,36 @@ def test_the_numbers_are_those_of_the_definitions(run, tiny, store, out):
             assert found[name, step, "mse"] == pytest.approx(((p - t) ** 2).mean(), rel=1e-12)
             assert found[name, step, "correlation"] == pytest.approx(np.mean(r), abs=1e-12)
     mean = np.mean([found["average", step, "mae"] for step in (1, 2, 4)])
-    assert card["summary"] == {
-        "metric": "mae",
-        "value": pytest.approx(mean, rel=1e-12),
-        "low": None,
-        "high": None,
-    }
+    assert card["summary"]["metric"] == "mae"
+    assert card["summary"]["value"] == pytest.approx(mean, rel=1e-12)
+    assert card["summary"]["low"] < mean < card["summary"]["high"]
+
+
+@pytest.mark.parametrize(
+    ("option", "metrics", "reason"),
+    [
+        ((), {"mae", "mse"}, "correlations have intervals on request"),
+        (("--intervals", "errors"), {"mae", "mse"}, "correlations have intervals on request"),
+        (("--intervals", "all"), {"mae", "mse", "correlation"}, None),
+        (("--intervals", "none"), set(), "left out on request"),
+    ],
+)
+def test_intervals_are_of_the_scores_that_are_asked_for(
+    run, tiny, store, out, option, metrics, reason
+):
+    code = run("score", store, "-b", tiny, "-c", 2, "--json", out / "card.json", *option).code
+    assert code == 0
+    card = json.loads((out / "card.json").read_text())
+    for score in card["scores"]:
+        assert (score["low"] is not None) == (score["metric"] in metrics)
+        if score["low"] is not None:
+            assert score["low"] < score["value"] < score["high"]
+    assert (card["summary"]["low"] is None) == (not metrics)
+    assert card["intervals"]["reason"] == reason
+    assert card["intervals"]["level"] == 0.95
+    with np.load(out / "card.windows.npz") as sums:
+        assert ("still/influence" in sums) == ("correlation" in metrics)
+        assert sums["still/origins"].tolist() == list(ORIGINS["still"])
 
 
 def test_the_window_sums_lie_beside_the_card_under_their_digest(run, tiny, store, out):

@@ -136,3 +136,21 @@ def test_what_is_checked_is_not_changed():
 
     check_causal(Last(), contexts)
     np.testing.assert_array_equal(contexts.activity, before)
+
+
+class Loud(NextStepForecaster):
+    """Looks one frame ahead, and shouts in its last neuron."""
+
+    name = "loud"
+
+    def next_steps(self, contexts):
+        ahead = np.roll(contexts.activity, -1, axis=1)
+        ahead[..., -1] = 1e9
+        return ahead
+
+
+def test_a_huge_output_of_one_neuron_excuses_no_other():
+    trial = Trial(protocol="next-step", context=8, horizon=8, neurons=4, windows=2)
+    contexts = trial.contexts(trial.recordings())
+    with pytest.raises(BrokenPlugin, match=r"loud: .* is not causal"):
+        check_causal(Loud(), contexts)

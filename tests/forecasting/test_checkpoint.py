@@ -148,9 +148,10 @@ def test_damaged_model_is_refused_before_it_is_loaded(made, name):
         load(made, Careful())
 
 
-def test_digest_is_the_sha256_of_the_files_digests_in_order(made):
+def test_digest_is_the_sha256_of_the_files_names_and_digests_in_order(made):
     files = [made / "model" / "layers" / "0.npy", made / "model" / "value.npy"]
-    inner = b"".join(hashlib.sha256(file.read_bytes()).digest() for file in files)
+    digests = (hashlib.sha256(file.read_bytes()).digest() for file in files)
+    inner = b"layers/0.npy\nvalue.npy" + b"".join(digests)
     expected = "sha256:" + hashlib.sha256(inner).hexdigest()
     assert model_digest(made / "model") == expected == read_checkpoint(made).model
 

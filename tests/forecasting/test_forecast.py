@@ -791,3 +791,36 @@ def test_store_that_came_to_be_meanwhile_is_not_replaced(tmp_path):
     with pytest.raises(StorageError, match="parts: could not be written: Directory not empty"):
         run(case, tmp_path, Slowpoke(), "parts")
     assert [path.name for path in (tmp_path / "parts").iterdir()] == ["kept"]
+
+
+def test_another_recording_of_the_same_shape_is_not_mixed_in(tmp_path):
+    case = fish()
+    other = replace(case, activity={key: -values for key, values in case.activity.items()})
+    with pytest.raises(KeyboardInterrupt):
+        run(case, tmp_path, Interrupted("condition 0", case.benchmark.series[0].origins[-1]))
+    mixed = run(other, tmp_path, Watching())
+    whole = run(other, tmp_path, Watching(), "whole")
+    for name, values in whole.items():
+        np.testing.assert_array_equal(mixed[name], values)
+
+
+class Blind(Watching):
+    """Gives NaN for its first neuron."""
+
+    name = "blind"
+
+    def forecast(self, contexts):
+        values = super().forecast(contexts)
+        values[..., 0] = np.nan
+        return values
+
+
+def test_what_is_not_scored_may_be_anything(tmp_path):
+    case = fish()
+    mask = (False, True, True, True, True)
+    series = tuple(replace(one, mask=mask) for one in case.benchmark.series)
+    masked = replace(case, benchmark=replace(case.benchmark, series=series))
+    values = run(masked, tmp_path, Blind())
+    assert all(np.isnan(array[..., 0]).all() for array in values.values())
+    with pytest.raises(BrokenPlugin, match="returned nan for window 0"):
+        run(case, tmp_path, Blind(), "other")

@@ -6,8 +6,11 @@ import pytest
 from builders import horizon_case, manifest
 from pydantic import ValidationError
 
+from baselines.naive import Persistence
+from baselines.timeseries.forecasters import Linear
 from zapeval.errors import InvalidInput
-from zapeval.forecasting.manifest import GridPart, Manifest, read_manifest
+from zapeval.forecasting.composition import Ensembled
+from zapeval.forecasting.manifest import GridPart, Manifest, read_manifest, said_of
 from zapeval.recordings.grid import Grid
 
 
@@ -31,7 +34,7 @@ def test_manifest_comes_back_equal_through_json():
 def test_attributes_have_the_promised_names():
     assert attributes()["schema"] == "zapeval.predictions/1"
     assert set(attributes()) == {
-        *("schema", "benchmark", "context", "forecaster", "software", "created", "grid")
+        *("schema", "benchmark", "context", "data", "forecaster", "software", "created", "grid")
     }
     assert set(attributes()["benchmark"]) == {"id", "version", "digest"}
     assert set(attributes()["forecaster"]) == {
@@ -94,3 +97,10 @@ def test_manifest_cannot_be_changed():
     assert isinstance(found, Manifest)
     with pytest.raises(ValidationError):
         found.context = 5
+
+
+def test_the_code_of_a_composition_is_that_of_its_parts_too():
+    alone = said_of(Ensembled([Persistence()])).code
+    assert alone != said_of(Ensembled([Linear(steps=1)])).code
+    assert alone == said_of(Ensembled([Persistence(), Persistence()])).code
+    assert alone != said_of(Persistence()).code

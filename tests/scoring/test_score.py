@@ -148,6 +148,8 @@ def test_card_repeats_what_identifies_it(tmp_path):
         "protocol": "horizon",
         "context": CONTEXT,
         "digest": case.benchmark.digest,
+        "sampled": "time",
+        "summary_steps": [1, 5],
     }
     assert card.forecaster["name"] == "builder"
     assert card.predictions["kind"] == "traces"

@@ -51,7 +51,9 @@ def test_json_has_the_promised_fields(card):
     assert {"schema", "benchmark", "data", "predictions", "forecaster", "series"} <= set(document)
     assert {"missing", "partial", "scored_set", "scores", "summary", "sums"} <= set(document)
     assert {"environment", "seconds"} <= set(document)
-    assert set(document["benchmark"]) == {"id", "version", "protocol", "context", "digest"}
+    assert set(document["benchmark"]) == {
+        *("id", "version", "protocol", "context", "digest", "sampled", "summary_steps")
+    }
     assert set(document["series"][0]) == {
         *("name", "group", "held_out", "windows", "neurons", "scored", "missing")
     }
@@ -91,9 +93,11 @@ def test_csv_holds_each_score_with_its_identity(card):
             *(score.series, score.step, score.metric),
         )
         assert (float(row["value"]) if row["value"] else None) == score.value
-        assert (row["low"], row["high"]) == ("", "")
+        for end in ("low", "high"):
+            assert (float(row[end]) if row[end] else None) == getattr(score, end)
         assert int(row["undefined"]) == score.undefined
     assert any(not row["value"] for row in rows)
+    assert any(row["low"] for row in rows)
 
 
 def test_value_finds_a_score_and_names_one_that_is_not_there(card):

@@ -24,7 +24,7 @@ def test_parts_scored_apart_and_merged_are_the_whole(tmp_path, name):
     case = CASES[name]()
     predictions = case.predictions(tmp_path / "predictions", StoreLayout(chunk=(4, 2, 3)))
     recordings = case.recordings(tmp_path)
-    card, whole = score(predictions, case.benchmark, recordings, context=CONTEXT)
+    card, whole = score(predictions, case.benchmark, recordings, context=CONTEXT, intervals="none")
     tasks = plan(predictions, case.benchmark, recordings, missing="strict", digest=True, maps=None)
     first = Tally(cell for task in tasks[::2] for cell in run_task(task))
     second = Tally(cell for task in tasks[1::2] for cell in run_task(task))
@@ -69,7 +69,7 @@ def test_window_sums_come_back_and_give_the_scores(tmp_path, name):
     case = CASES[name]()
     card, tally = case.score(tmp_path)
     path = tmp_path / "a.windows.npz"
-    sums = read_window_sums(path, write_window_sums(tally, path))
+    sums = read_window_sums(path, write_window_sums(tally, case.benchmark, path))
     assert not list(tmp_path.glob("*.part"))
     for series in case.benchmark.series:
         for metric, statistic in (("mae", "absolute"), ("mse", "squared")):
@@ -82,7 +82,8 @@ def test_window_sums_come_back_and_give_the_scores(tmp_path, name):
                 mean = np.mean(values[:, step - 1] / counts[step - 1])
                 expected = card.value(series.name, step, metric)
                 assert mean == pytest.approx(expected, rel=1e-12)
-    assert len(sums) == 3 * len(case.benchmark.series)
+        assert sums[f"{series.name}/origins"].tolist() == list(series.origins)
+    assert len(sums) == 4 * len(case.benchmark.series)
 
 
 def test_equal_window_sums_are_equal_bytes(tmp_path):
@@ -90,24 +91,29 @@ def test_equal_window_sums_are_equal_bytes(tmp_path):
     cells = list(tallied(case, tmp_path))
     again = tallied(case, tmp_path)
     orders = (Tally(cells), again, Tally(cells[::-1]), Tally(cells[7:]) + Tally(cells[:7]))
-    digests = {write_window_sums(t, tmp_path / f"{i}.npz") for i, t in enumerate(orders)}
+    digests = {
+        write_window_sums(t, case.benchmark, tmp_path / f"{i}.npz") for i, t in enumerate(orders)
+    }
     assert len(digests) == 1
     assert len({(tmp_path / f"{i}.npz").read_bytes() for i in range(len(orders))}) == 1
 
 
 def test_other_window_sums_have_another_digest(tmp_path):
-    tally = tallied(horizon_case(), tmp_path)
+    case = horizon_case()
+    tally = tallied(case, tmp_path)
     cells = list(tally)
     absolute = cells[0].absolute.copy()
     absolute[0] = np.nextafter(absolute[0], 9)
     changed = Tally([replace(cells[0], absolute=absolute), *cells[1:]])
     path = tmp_path / "sums.npz"
-    assert write_window_sums(tally, path) != write_window_sums(changed, path)
+    assert write_window_sums(tally, case.benchmark, path) != write_window_sums(
+        changed, case.benchmark, path
+    )
 
 
 def test_tampered_window_sums_are_refused(tmp_path):
     path = tmp_path / "sums.npz"
-    digest = write_window_sums(tallied(horizon_case(), tmp_path), path)
+    digest = write_window_sums(tallied(horizon_case(), tmp_path), horizon_case().benchmark, path)
     data = bytearray(path.read_bytes())
     for position in (0, len(data) // 2, len(data) - 1):
         tampered = bytearray(data)

@@ -110,6 +110,16 @@ def test_volumes_score_as_their_traces(tmp_path, layout):
     assert (card.data, card.scored_set) == (of_traces.data, of_traces.scored_set)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_volumes_influence_correlations_as_their_traces(tmp_path, layout):
+    volumes = volume_case()
+    _, tally = volumes.score(tmp_path, LAYOUTS[layout], intervals="all")
+    _, of_traces = volumes.traces().score(tmp_path, intervals="all")
+    for one, other in zip(tally, of_traces, strict=True):
+        tolerance = 1e-2 if layout == "float16" else 1e-5
+        np.testing.assert_allclose(one.influence, other.influence, rtol=0, atol=tolerance)
+
+
 def test_volumes_without_a_manifest_lie_voxel_on_voxel(tmp_path):
     volumes = volume_case()
     card, _ = volumes.score(tmp_path, said=False)

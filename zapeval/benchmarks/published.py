@@ -124,7 +124,7 @@ def read_published(data: str | None, table: str | None, *, method: str, context:
         InvalidInput: The table is too large, damaged, lacks rows, or contradicts itself.
         StorageError: The storage did not answer.
     """
-    uri, content = _find(data, table)
+    uri, content = find_table(data, table)
     reading = _Reading(uri=uri, what=f"{method}, context {context}")
     for number, row in _chosen(read_rows(content, uri, COLUMNS), uri, method, context):
         _take(reading, number, row)
@@ -139,7 +139,14 @@ def read_published(data: str | None, table: str | None, *, method: str, context:
     )
 
 
-def _find(data: str | None, table: str | None) -> tuple[str, bytes]:
+def find_table(data: str | None, table: str | None) -> tuple[str, bytes]:
+    """Returns where the published table is, and its bytes; the arguments of read_published.
+
+    Raises:
+        NotFound: It is not where it was looked for.
+        InvalidInput: It is too large.
+        StorageError: The storage did not answer.
+    """
     looked = []
     for store, key in _given(table) if table is not None else _places(data):
         try:
@@ -189,7 +196,7 @@ def _chosen(
         methods.add(str(row["method"])[:40])
         if row["method"] == method:
             contexts.add(str(row["context"])[:40])
-            if _whole(row["context"]) == context:
+            if whole(row["context"]) == context:
                 some = True
                 yield number, row
     if method not in methods:
@@ -202,17 +209,17 @@ def _chosen(
 
 def _take(reading: _Reading, number: int, row: Row) -> None:
     """Notes a row's numbers, which must be those of every other row of its kind."""
-    name = _condition(row["condition"])
+    name = condition_of(row["condition"])
     if name is None:
         reading.ignored.add(str(row["condition"])[:40])
         return
     where = f"{reading.uri}: row {number}"
-    step, run = _whole(row["steps_ahead"]), str(row.get("xid", ""))[:40]
+    step, run = whole(row["steps_ahead"]), str(row.get("xid", ""))[:40]
     if step is None:
         raise InvalidInput(f"{where}: steps_ahead is {row['steps_ahead']!r:.40}, expected a number")
     reading.xids |= {run} - {""}
     for metric, column in METRICS.items():
-        value = _number(row.get(column), f"{where}: {column}")
+        value = error_of(row.get(column), f"{where}: {column}")
         if value is None:
             continue
         cell = (metric, name, step)
@@ -225,7 +232,12 @@ def _take(reading: _Reading, number: int, row: Row) -> None:
             )
 
 
-def _number(value: object, where: str) -> float | None:
+def error_of(value: object, where: str) -> float | None:
+    """Returns an error as the table holds it, or None where it holds none.
+
+    Raises:
+        InvalidInput: It is no finite number from 0.
+    """
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST:
@@ -233,17 +245,17 @@ def _number(value: object, where: str) -> float | None:
     return float(value)
 
 
-def _condition(value: object) -> str | None:
-    """Returns the name of a condition that is given by name or by index."""
-    index = _whole(value)
+def condition_of(value: object) -> str | None:
+    """Returns the name of a condition that is given by name or by index, or None."""
+    index = whole(value)
     if index is not None:
         return CONDITIONS[index] if 0 <= index < len(CONDITIONS) else None
     name = str(value).replace("_", " ").casefold()
     return name if name in CONDITIONS else None
 
 
-def _whole(value: object) -> int | None:
-    """Returns a whole number, which pandas may have written as 4, 4.0 or "4"."""
+def whole(value: object) -> int | None:
+    """Returns a whole number or None; pandas may have written it as 4, 4.0 or "4"."""
     if isinstance(value, str):
         return int(value) if len(value) < 9 and value.isascii() and value.isdigit() else None
     if isinstance(value, float):

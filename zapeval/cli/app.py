@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
-from zapeval.cli import benchmarks, check, data, demo, forecast, forecasters, score, train
+from zapeval.cli import benchmarks, check, compare, data, demo, forecast, forecasters, score, train
 from zapeval.cli.console import note
+from zapeval.cli.contributed import Commands
 from zapeval.errors import InvalidInput, ZapevalError
 
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 app = typer.Typer(
     name="zapeval",
+    cls=Commands,
     help="Evaluate forecasts of whole-brain neural activity.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -29,6 +31,7 @@ app.command("train")(train.train)
 app.command("forecast")(forecast.forecast)
 app.command("check")(check.check)
 app.command("score")(score.score)
+app.command("compare")(compare.compare)
 
 
 def _version(wanted: bool) -> None:

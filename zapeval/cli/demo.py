@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,8 @@ from zapeval.cli.console import Quiet, has_room, note, progress, say
 
 if TYPE_CHECKING:
     from zapeval.cli.selection import Selection
+    from zapeval.forecasting.checkpoint import Checkpoint
+    from zapeval.forecasting.forecaster import Forecaster
     from zapeval.scoring.scorecard import Scorecard
 
 BENCHMARK = "zapbench-mini"
@@ -69,10 +72,9 @@ def _round(name: str, chosen: Selection, out: Path, quiet: bool) -> Scorecard:
 
     label = f"{name}-c{chosen.context}"
     store = out / "predictions" / f"{label}.zarr"
-    if not store.exists():
-        _forecast(name, chosen, out / "checkpoints" / label / "seed-0", store, quiet)
+    _forecast(name, chosen, out / "checkpoints" / label / "seed-0", store, quiet)
     card, tally = run_score(open_predictions(str(store)), chosen, quiet=quiet)
-    return save(card, tally, out / "scorecards" / f"{label}.json")
+    return save(card, tally, chosen.benchmark, out / "scorecards" / f"{label}.json")
 
 
 def _forecast(name: str, chosen: Selection, checkpoint: Path, store: Path, quiet: bool) -> None:
@@ -83,6 +85,8 @@ def _forecast(name: str, chosen: Selection, checkpoint: Path, store: Path, quiet
     made, trained = make_forecaster(name), None
     if made.learns:
         made, trained = train_seed(name, (), chosen, checkpoint, seed=0, quiet=quiet)
+    if _is_there(store, made, chosen, trained):
+        return
     label = f"{name}, C={chosen.context}"
     with progress(label, chosen.benchmark.windows, "windows", quiet=quiet) as advance:
         forecast(
@@ -94,3 +98,18 @@ def _forecast(name: str, chosen: Selection, checkpoint: Path, store: Path, quiet
             trained=trained,
             progress=advance,
         )
+
+
+def _is_there(store: Path, made: Forecaster, chosen: Selection, trained: Checkpoint | None) -> bool:
+    """Tells whether a store holds just these forecasts; others that lie there are removed."""
+    from zapeval.forecasting.forecast import manifest_of
+    from zapeval.forecasting.predictions import open_predictions
+
+    if not store.exists():
+        return False
+    said = open_predictions(str(store)).manifest
+    wanted = manifest_of(made, chosen.benchmark, chosen.context, trained)
+    if said and (said.benchmark, said.forecaster) == (wanted.benchmark, wanted.forecaster):
+        return True
+    shutil.rmtree(store)
+    return False

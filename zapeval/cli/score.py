@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from zapeval.scoring.tally import Tally
 
 
+class IntervalMode(StrEnum):
+    """Which scores get intervals."""
+
+    errors = "errors"
+    all = "all"
+    none = "none"
+
+
 class MissingMode(StrEnum):
     """What a neuron without predictions costs."""
 
@@ -61,6 +69,10 @@ def score(
     missing: Annotated[
         MissingMode, typer.Option(help="Neurons without predictions: left out, or zero error.")
     ] = MissingMode.strict,
+    intervals: Annotated[
+        IntervalMode,
+        typer.Option(help="95 % intervals: of errors, also of correlations (slower), or none."),
+    ] = IntervalMode.errors,
     quiet: Quiet = False,
 ) -> None:
     """Score predictions: MAE, MSE and correlation for every series and step, and the summary."""
@@ -73,7 +85,13 @@ def score(
     begun = time.monotonic()
     with beside(maps) if maps is not None else nullcontext() as made:
         card, tally = run_score(
-            opened, chosen, missing=missing, maps=made, workers=workers, quiet=quiet
+            opened,
+            chosen,
+            missing=missing,
+            intervals=intervals,
+            maps=made,
+            workers=workers,
+            quiet=quiet,
         )
     total = sum(array_bytes(opened).values())
     seconds = time.monotonic() - begun
@@ -87,7 +105,7 @@ def score(
         speed = amount(total / max(seconds, 1e-9), "bytes")
         note(f"{amount(total, 'bytes')} in {seconds:.1f} s, {speed}/s")
     if file is not None:
-        card = save(card, tally, file)
+        card = save(card, tally, chosen.benchmark, file)
     if csv is not None:
         with files_into(csv.parent) as folder:
             (folder / csv.name).write_text(card.to_csv(), encoding="utf-8")
@@ -95,7 +113,7 @@ def score(
         _draw(card, chosen.benchmark, figures)
 
 
-def save(card: Scorecard, tally: Tally, path: Path) -> Scorecard:
+def save(card: Scorecard, tally: Tally, benchmark: Benchmark, path: Path) -> Scorecard:
     """Writes ``A.json`` and ``A.windows.npz``; returns the card that names its sums."""
     from zapeval.recordings.writer import files_into
     from zapeval.scoring.scorecard import write_scorecard
@@ -103,7 +121,7 @@ def save(card: Scorecard, tally: Tally, path: Path) -> Scorecard:
 
     sums = path.with_suffix(".windows.npz").name
     with files_into(path.parent) as folder:
-        digest = write_window_sums(tally, folder / sums)
+        digest = write_window_sums(tally, benchmark, folder / sums)
         return write_scorecard(card, folder / path.name, {"file": sums, "digest": digest})
 
 
@@ -134,6 +152,7 @@ def run_score(
     chosen: Selection,
     *,
     missing: MissingMode = MissingMode.strict,
+    intervals: IntervalMode = IntervalMode.errors,
     maps: Path | None = None,
     workers: int | None = None,
     quiet: bool = False,
@@ -156,6 +175,7 @@ def run_score(
                 chosen.recordings,
                 context=chosen.context,
                 missing=missing.value,
+                intervals=intervals.value,
                 maps=None if maps is None else open_store(maps),
                 run=pool.map,
                 progress=advance,

@@ -65,13 +65,14 @@ def ask(
         answered = method(replace(contexts, activity=handed))
     except ZapevalError:
         raise
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit, GeneratorExit) as error:
         raise BrokenPlugin(f"{where}: raised {type(error).__name__}: {error}") from error
     values = check_array(answered, contexts, where)
     # Bits are compared: a NaN in the recording equals itself.
     if not np.array_equal(handed.view(np.uint32), contexts.activity.view(np.uint32)):
         raise BrokenPlugin(f"{where}: changed its contexts in place; expected it to work on a copy")
-    _check_finite(values, windows, where, missing=isinstance(forecaster, VideoForecaster))
+    missing = isinstance(forecaster, VideoForecaster)
+    _check_finite(values, contexts.mask, windows, where, missing=missing)
     return values
 
 
@@ -100,9 +101,13 @@ def check_array(answered: object, contexts: Contexts, where: str) -> np.ndarray:
     return np.asarray(answered)
 
 
-def _check_finite(values: np.ndarray, windows: Span, where: str, *, missing: bool) -> None:
-    """Checks for NaN and infinity; a neuron without voxels may be NaN throughout."""
+def _check_finite(
+    values: np.ndarray, mask: np.ndarray | None, windows: Span, where: str, *, missing: bool
+) -> None:
+    """Checks scored neurons for NaN and infinity; one without voxels may be NaN throughout."""
     finite = np.isfinite(values)
+    if mask is not None:
+        finite |= ~mask
     if finite.all():
         return
     if missing:

@@ -45,6 +45,7 @@ class Checkpoint(BaseModel):
     benchmark: BenchmarkPart
     context: Annotated[int, Field(ge=1)]
     neurons: dict[str, int]
+    data: str = ""
     seed: int
     training_data: str = ""
     model: str = ""
@@ -137,8 +138,10 @@ def load_model(forecaster: Forecaster, folder: Path, found: Checkpoint) -> None:
 
 
 def model_digest(model: Path) -> str:
-    """Returns the digest of a model's files."""
-    return digest_of(sorted(path for path in model.rglob("*") if path.is_file()))
+    """Returns the digest of a model's files and of their names."""
+    files = sorted(path for path in model.rglob("*") if path.is_file())
+    names = "\n".join(path.relative_to(model).as_posix() for path in files)
+    return digest_of(files, names)
 
 
 def check_fitted(forecaster: Forecaster, folder: Path | None, task: str = "NAME -b ID") -> None:

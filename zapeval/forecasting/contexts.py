@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +11,7 @@ import numpy as np
 from zapeval.benchmarks.benchmark import Benchmark, Series, Span, context_span, mask_array
 from zapeval.errors import InvalidInput
 from zapeval.recordings.arrays import Array
-from zapeval.recordings.recording import SEGMENTATION, NeuronTable, Recording
+from zapeval.recordings.recording import SEGMENTATION, NeuronTable, Recording, Recordings
 
 STIMULUS, FUTURE_STIMULUS, VIDEO = "stimulus", "future_stimulus", "video"
 """Covariates that a forecaster may ask for: during the context, during the horizon, and frames."""
@@ -158,6 +159,20 @@ def contexts_of(
         future_stimulus=future,
         video=video,
     )
+
+
+def data_mark(benchmark: Benchmark, recordings: Recordings, context: int) -> str:
+    """Returns a digest of the first context of every series, which tells recordings apart.
+
+    Raises:
+        StorageError: Frames can't be read.
+    """
+    digest = hashlib.sha256()
+    for series in benchmark.series:
+        span = context_span(benchmark, series.origins[0], context)
+        frames = _reader(recordings[series.recording].activity)(span)
+        digest.update(f"{series.name} {frames.shape}\n".encode() + frames.tobytes())
+    return "sha256:" + digest.hexdigest()
 
 
 def targets_of(benchmark: Benchmark, origins: Sequence[int], read: Read) -> np.ndarray:

@@ -16,7 +16,7 @@ from zapeval.errors import BrokenPlugin
 from zapeval.forecasting.answer import answer
 from zapeval.forecasting.causality import check_causal
 from zapeval.forecasting.checkpoint import Checkpoint
-from zapeval.forecasting.contexts import COVARIATES, contexts_of
+from zapeval.forecasting.contexts import COVARIATES, contexts_of, data_mark
 from zapeval.forecasting.forecaster import Forecaster, NextStepForecaster
 from zapeval.forecasting.manifest import BenchmarkPart, Manifest, said_of, software
 from zapeval.forecasting.writing import Dtype, PredictionsWriter
@@ -61,7 +61,9 @@ def forecast(
     """
     check_recordings(benchmark, recordings)
     check_declared(forecaster)
-    manifest = manifest_of(forecaster, benchmark, context, trained)
+    manifest = manifest_of(forecaster, benchmark, context, trained).model_copy(
+        update={"data": data_mark(benchmark, recordings, context)}
+    )
     writer = PredictionsWriter(path, manifest, dtype, compressed=compressed)
     try:
         with _Behind(writer, progress) as behind:
@@ -188,8 +190,8 @@ def check_declared(forecaster: Forecaster) -> None:
     Raises:
         BrokenPlugin: It asks for a covariate that there is not.
     """
-    unknown = set(forecaster.covariates) - set(COVARIATES)
-    if isinstance(forecaster.covariates, str) or unknown:
+    asked = forecaster.covariates
+    if not isinstance(asked, tuple | list) or not set(asked) <= set(COVARIATES):
         raise BrokenPlugin(
             f"{forecaster.name}: covariates are {forecaster.covariates!r}, expected a tuple of "
             f"some of {', '.join(COVARIATES)}"

@@ -7,7 +7,7 @@ import importlib.metadata
 import inspect
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -81,6 +81,7 @@ class Manifest(_Part):
     )
     benchmark: BenchmarkPart
     context: Annotated[int, Field(ge=1)]
+    data: _Text = ""
     forecaster: ForecasterPart
     software: dict[str, _Text] = {}
     created: _Text = ""
@@ -107,7 +108,7 @@ def said_of(forecaster: Forecaster) -> ForecasterPart:
             leaks=forecaster.leaks,
             code=_code_of(forecaster),
         )
-    except (AttributeError, TypeError, ValueError) as error:
+    except Exception as error:
         who = getattr(forecaster, "name", type(forecaster).__name__)
         raise BrokenPlugin(
             f"{who}: its name, version and parameters go into the manifest as JSON: {error}"
@@ -115,21 +116,28 @@ def said_of(forecaster: Forecaster) -> ForecasterPart:
 
 
 def _code_of(forecaster: Forecaster) -> str:
-    """Returns the digest of the file that defines a forecaster, or "" where there is none."""
+    """Returns the digest of the files that define a forecaster and its parts, or ""."""
     try:
-        file = inspect.getsourcefile(type(forecaster))
-        return "" if file is None else digest_of([Path(file)])
+        files = {inspect.getsourcefile(type(one)) for one in _with_parts(forecaster)}
+        return digest_of(Path(file) for file in sorted(filter(None, files))) if files else ""
     except (OSError, TypeError):
         return ""
 
 
-def digest_of(files: Iterable[Path]) -> str:
-    """Returns the SHA-256 of files, one after the other, as ``sha256:`` and 64 hex digits.
+def _with_parts(forecaster: Forecaster) -> Iterator[Forecaster]:
+    """Yields a forecaster, and the forecasters that it is composed of."""
+    yield forecaster
+    for part in getattr(forecaster, "parts", ()):
+        yield from _with_parts(part)
+
+
+def digest_of(files: Iterable[Path], names: str = "") -> str:
+    """Returns the SHA-256 of names and files, in order, as ``sha256:`` and 64 hex digits.
 
     Raises:
         OSError: One can't be read.
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(names.encode())
     for file in files:
         with file.open("rb") as opened:
             digest.update(hashlib.file_digest(opened, "sha256").digest())

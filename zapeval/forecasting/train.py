@@ -31,6 +31,7 @@ from zapeval.forecasting.checkpoint import (
     model_digest,
     read_checkpoint,
 )
+from zapeval.forecasting.contexts import data_mark
 from zapeval.forecasting.forecast import check_declared
 from zapeval.forecasting.forecaster import Forecaster
 from zapeval.forecasting.manifest import BenchmarkPart, CostPart, said_of, software
@@ -135,6 +136,7 @@ def _begun(
         ),
         context=context,
         neurons={key: recordings[key].neurons for key in sorted(keys)},
+        data=data_mark(benchmark, recordings, context),
         seed=seed,
         training_data=f"training frames of {benchmark.label}",
         software=software(),

@@ -17,6 +17,7 @@ import numpy as np
 
 from zapeval.benchmarks.benchmark import (
     Benchmark,
+    Protocol,
     Series,
     Span,
     mask_array,
@@ -208,6 +209,7 @@ class Training:
 
     Attributes:
         benchmark: Label of the benchmark ("zapbench@1").
+        protocol: ``horizon`` or ``next-step``.
         context: Context length in frames.
         horizon: Steps ahead.
         series: Every series that may be trained on.
@@ -220,6 +222,7 @@ class Training:
     """
 
     benchmark: str
+    protocol: Protocol
     context: int
     horizon: int
     series: tuple[TrainingSeries, ...]
@@ -315,6 +318,7 @@ def training_of(
         )
     return Training(
         benchmark=benchmark.label,
+        protocol=benchmark.protocol,
         context=context,
         horizon=benchmark.horizon,
         series=chosen,

@@ -46,7 +46,7 @@ def scorecard_table(card: Scorecard, benchmark_steps: Sequence[int], metric: str
     for name in averages:
         windows[name] = sum(s.windows for s in trained if name in ("average", f"average:{s.group}"))
     rows = {name: _values(scores, name, benchmark_steps) for name in windows}
-    written = _written(rows.values())
+    written = written_alike(rows.values())
 
     def cells(names: Sequence[str], most: int, suffix: str = "") -> list[Cells]:
         shown = [
@@ -58,7 +58,7 @@ def scorecard_table(card: Scorecard, benchmark_steps: Sequence[int], metric: str
     apart = len(held) if len(card.series) <= ROWS else min(len(held), ROWS // 4)
     listed = cells([line.name for line in trained], ROWS - apart)
     notes = [*_findings(card, scores, benchmark_steps, metric), *_interval(card, metric)]
-    return _table(
+    return table_of(
         _title(card, metric),
         ("series", "windows", *_headings(benchmark_steps)),
         [listed, cells(averages, len(averages)), cells(held, apart, " (held out)")],
@@ -68,7 +68,7 @@ def scorecard_table(card: Scorecard, benchmark_steps: Sequence[int], metric: str
 
 def plain_lines(card: Scorecard, benchmark_steps: Sequence[int], metric: str = "mae") -> str:
     """Returns the content of scorecard_table as aligned text; prose begins with ``#``."""
-    return _plain(scorecard_table(card, benchmark_steps, metric))
+    return as_plain(scorecard_table(card, benchmark_steps, metric))
 
 
 def ranking_table(cards: Sequence[Scorecard], benchmark_steps: Sequence[int]) -> Table:
@@ -81,7 +81,7 @@ def ranking_table(cards: Sequence[Scorecard], benchmark_steps: Sequence[int]) ->
     require_one_task(cards)
     first, names, places = cards[0], names_of(cards), [_place(card) for card in cards]
     rows = [_ranking_values(card, benchmark_steps) for card in cards]
-    written = _written(rows)
+    written = written_alike(rows)
 
     def cells(i: int) -> Cells:
         rank = 1 + sum(place[:2] == places[i][:2] and place < places[i] for place in places)
@@ -90,10 +90,10 @@ def ranking_table(cards: Sequence[Scorecard], benchmark_steps: Sequence[int]) ->
 
     order = sorted(range(len(cards)), key=places.__getitem__)
     apart = [names[i] for i in order if places[i][0]]
-    notes = [f"{NONE} unranked, partial or without summary: {_listed(apart)}"] if apart else []
+    notes = [f"{NONE} unranked, partial or without summary: {enumerated(apart)}"] if apart else []
     scored = ("summary", *_headings(benchmark_steps)[:-1], "held out")[: len(rows[0])]
-    identity = f"{_short(first.benchmark['digest'])}, data {_short(first.data['digest'])}"
-    return _table(
+    identity = f"{shortened(first.benchmark['digest'])}, data {shortened(first.data['digest'])}"
+    return table_of(
         f"average {first.summary.metric} on {label_of(first)}, ranked by the summary: the mean of "
         f"step {', '.join(map(str, benchmark_steps))}",
         ("rank", "forecaster", "C", *scored),
@@ -104,7 +104,7 @@ def ranking_table(cards: Sequence[Scorecard], benchmark_steps: Sequence[int]) ->
 
 def ranking_lines(cards: Sequence[Scorecard], benchmark_steps: Sequence[int]) -> str:
     """Returns the content of ranking_table as aligned text; prose begins with ``#``."""
-    return _plain(ranking_table(cards, benchmark_steps))
+    return as_plain(ranking_table(cards, benchmark_steps))
 
 
 def scores_by_step(card: Scorecard, metric: str) -> Scores:
@@ -155,7 +155,7 @@ def require_one_task(cards: Sequence[Scorecard]) -> None:
     for what in ("benchmark", "data"):
         digests = sorted({str(getattr(card, what)["digest"]) for card in cards})
         if len(digests) != 1:
-            got = _listed([_short(digest) for digest in digests]) or "no scorecard"
+            got = enumerated([shortened(digest) for digest in digests]) or "no scorecard"
             raise UsageError(
                 f"scorecards: expected one {what} digest, got {got}; report them apart"
             )
@@ -174,7 +174,7 @@ def _headings(steps: Sequence[int]) -> Cells:
     return (*(f"step {step}" for step in steps), *["mean"] * (len(steps) > 1))
 
 
-def _written(rows: Iterable[Values]) -> Callable[[float | None], str]:
+def written_alike(rows: Iterable[Values]) -> Callable[[float | None], str]:
     """Returns how numbers are written, all with the same decimals: five, more for small ones."""
     largest = max((abs(value) for row in rows for value in row if value), default=1.0)
     decimals = min(max(5, 3 - math.floor(math.log10(largest))), 12)
@@ -196,9 +196,9 @@ def _title(card: Scorecard, metric: str) -> str:
 def _identity(card: Scorecard) -> Iterator[str]:
     version = legible(card.forecaster.get("version") or "unknown")
     yield f"forecaster {_name(card)}, version {version}"
-    yield f"predictions {_short(card.predictions['digest'])}, {card.predictions['kind']}"
-    yield f"benchmark {label_of(card)}, {_short(card.benchmark['digest'])}"
-    yield f"data {_short(card.data['digest'])}, scored set {_short(card.scored_set)}"
+    yield f"predictions {shortened(card.predictions['digest'])}, {card.predictions['kind']}"
+    yield f"benchmark {label_of(card)}, {shortened(card.benchmark['digest'])}"
+    yield f"data {shortened(card.data['digest'])}, scored set {shortened(card.scored_set)}"
 
 
 def _findings(card: Scorecard, scores: Scores, steps: Sequence[int], metric: str) -> Iterator[str]:
@@ -217,12 +217,12 @@ def _findings(card: Scorecard, scores: Scores, steps: Sequence[int], metric: str
             span = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
             constant.append(f"{name} {span} of {line.scored}")
     if null:
-        yield f"{NONE} is undefined, in {_listed(null)}: {why}; so is every mean over it"
+        yield f"{NONE} is undefined, in {enumerated(null)}: {why}; so is every mean over it"
     if missing:
         rule = "whose errors count as zero" if card.missing == "official" else "left out"
-        yield f"neurons without predictions, {rule}: {_listed(missing)}"
+        yield f"neurons without predictions, {rule}: {enumerated(missing)}"
     if constant:
-        yield f"neurons left out of the correlation for being constant: {_listed(constant)}"
+        yield f"neurons left out of the correlation for being constant: {enumerated(constant)}"
     yield from (f"note: {legible(note)}" for note in card.notes[:NAMED])
     if len(card.notes) > NAMED:
         yield f"… and {len(card.notes) - NAMED} more notes; see --json"
@@ -232,7 +232,7 @@ def _interval(card: Scorecard, metric: str) -> Iterator[str]:
     summary, reason = card.summary, card.intervals.get("reason")
     if metric == summary.metric and summary.low is not None and summary.high is not None:
         level = f"{100 * float(card.intervals.get('level', 0.95)):.0f} %"
-        write = _written([(summary.low, summary.high)])
+        write = written_alike([(summary.low, summary.high)])
         yield f"summary, {level} interval: {write(summary.low)} to {write(summary.high)}"
     elif metric == summary.metric and reason:
         yield f"summary has no interval: {legible(reason)}"
@@ -260,20 +260,22 @@ def _name(card: Scorecard) -> str:
     return name if seed is None else f"{name}, seed {legible(seed)}"
 
 
-def _short(digest: object) -> str:
+def shortened(digest: object) -> str:
     """Returns a digest's scheme and first twelve digits."""
     scheme, _, digits = legible(digest or "no digest").rpartition(":")
     return f"{scheme}:{digits[:12]}".lstrip(":")
 
 
-def _listed(names: Sequence[str]) -> str:
+def enumerated(names: Sequence[str]) -> str:
+    """Returns the first few names, and how many more there are."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
 
 
-def _table(
+def table_of(
     title: str, header: Cells, sections: Sequence[Sequence[Cells]], notes: Sequence[str]
 ) -> Table:
+    """Returns a table with a title, sections apart, and notes below."""
     table = Table(title=Text(title), caption=Text("\n".join(notes)), box=box.HORIZONTALS, padding=0)
     table.title_justify = table.caption_justify = "left"
     table.show_edge = table.pad_edge = False
@@ -288,7 +290,8 @@ def _table(
     return table
 
 
-def _plain(table: Table) -> str:
+def as_plain(table: Table) -> str:
+    """Returns the content of a table as aligned text; prose begins with ``#``."""
     title, notes = str(table.title), str(table.caption).splitlines()
     table.title = table.caption = None
     table.box, table.padding = BLANK, (0, 1, 0, 0)

@@ -25,6 +25,7 @@ from zapeval.scoring.scorecard import Scorecard, SeriesLine
 from zapeval.scoring.scores import scores_of, summary_of
 from zapeval.scoring.tally import Cell, Tally
 from zapeval.scoring.task import Task, forget, run_task
+from zapeval.scoring.uncertainty import LEVEL, Intervals, with_intervals
 
 Run = Callable[[Callable[[Task], tuple[Cell, ...]], Iterable[Task]], Iterable[tuple[Cell, ...]]]
 """What runs tasks and gives their results in order: ``map``, or the map of a pool."""
@@ -32,7 +33,7 @@ Run = Callable[[Callable[[Task], tuple[Cell, ...]], Iterable[Task]], Iterable[tu
 STEPS_A_TASK = 4
 """Steps that are scored side by side where chunks hold fewer; more costs memory, not digits."""
 
-NO_INTERVALS = "this version computes no intervals"
+NO_INTERVALS = "left out on request"
 
 
 def score(
@@ -43,6 +44,7 @@ def score(
     context: int,
     missing: Missing = "strict",
     digest: bool = True,
+    intervals: Intervals = "errors",
     maps: Store | None = None,
     run: Run = map,
     progress: Callable[[int], None] | None = None,
@@ -57,6 +59,7 @@ def score(
         missing: ``strict`` leaves missing neurons out and marks the card partial; ``official``
             gives them zero error, as the public ZAPBench code does.
         digest: Whether the predictions digest is taken.
+        intervals: Which scores get intervals; ``all`` reads the predictions twice.
         maps: Where to write each neuron's scores.
         run: What runs the tasks; the results are the same bits whatever it is.
         progress: Told the bytes of each task when it is done.
@@ -70,11 +73,25 @@ def score(
     require_no_errors(predictions, findings)
     if maps is not None:
         create_maps(maps, benchmark, recordings)
-    tasks = plan(predictions, benchmark, recordings, missing=missing, digest=digest, maps=maps)
+    # Where series are sampled, what single windows do to a correlation is not needed.
+    timed = benchmark.sampled == "time" and benchmark.protocol == "horizon"
+    tasks = plan(
+        predictions,
+        benchmark,
+        recordings,
+        missing=missing,
+        digest=digest,
+        maps=maps,
+        influence=intervals == "all" and timed,
+    )
     tally = _run(tasks, run, progress)
     _check_cells(tally, benchmark, predictions, missing)
     lines = tuple(_line(tally, series, recordings) for series in benchmark.series)
     scores = scores_of(tally, benchmark)
+    summary = summary_of(scores, benchmark)
+    said: dict[str, object] = {"level": LEVEL, "method": None, "reason": NO_INTERVALS}
+    if intervals != "none":
+        scores, summary, said = with_intervals(scores, summary, tally, benchmark, intervals)
     card = Scorecard(
         benchmark={
             "id": benchmark.id,
@@ -82,6 +99,8 @@ def score(
             "protocol": benchmark.protocol,
             "context": context,
             "digest": benchmark.digest,
+            "sampled": benchmark.sampled,
+            "summary_steps": list(benchmark.summary_steps),
         },
         data={"digest": _data_digest(tally, benchmark)},
         predictions={
@@ -94,8 +113,8 @@ def score(
         partial=any(line.missing for line in lines),
         scored_set=_scored_set(tally, benchmark, recordings),
         scores=scores,
-        summary=summary_of(scores, benchmark),
-        intervals={"level": 0.95, "method": None, "reason": NO_INTERVALS},
+        summary=summary,
+        intervals=said,
         notes=tuple(finding.message for finding in findings),
         environment=environment(),
         seconds=round(time.monotonic() - begun, 3),
@@ -111,6 +130,7 @@ def plan(
     missing: Missing,
     digest: bool,
     maps: Store | None,
+    influence: bool = False,
 ) -> list[Task]:
     """Returns the tasks of a run: two series side by side, a few steps each."""
     run = secrets.token_hex(8)
@@ -131,6 +151,7 @@ def plan(
                 digest=digest,
                 grid=grid,
                 maps=maps,
+                influence=influence,
             )
             for steps in _steps(benchmark, predictions.arrays[series.array].chunk[1])
         ]

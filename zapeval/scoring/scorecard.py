@@ -75,7 +75,7 @@ class Scorecard:
     """Scores with their identity; the fields of the JSON (schema ``zapeval.scorecard/1``).
 
     Attributes:
-        benchmark: Id, version, protocol, context length and digest.
+        benchmark: Id, version, protocol, context length, digest, what is sampled, summary steps.
         data: Digest of the target frames.
         predictions: Digest of the contents, and kind.
         forecaster: The manifest's forecaster, or {}.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from zapeval.benchmarks.benchmark import Benchmark
+from zapeval.benchmarks.benchmark import Benchmark, Series
 from zapeval.scoring.metrics import METRICS, mean_error
 from zapeval.scoring.scorecard import Score, Summary
 from zapeval.scoring.tally import Cell, Tally
@@ -26,18 +26,21 @@ def scores_of(tally: Tally, benchmark: Benchmark) -> tuple[Score, ...]:
         for metric in METRICS
     }
     scores = list(found.values())
-    trained = [series for series in benchmark.series if not series.held_out]
-    groups = sorted({series.group for series in trained if series.group})
-    for row, members, weights in (
-        ("average", trained, None),
-        *((f"average:{g}", [s for s in trained if s.group == g], None) for g in groups),
-        ("pooled", trained, [float(series.windows) for series in trained]),
-    ):
+    for row, members in averages(benchmark):
+        weights = [float(s.windows) for s in members] if row == "pooled" else None
         for step in range(1, benchmark.steps + 1):
             for metric in METRICS:
                 of = [found[series.name, step, metric] for series in members]
                 scores.append(_mean(row, step, metric, of, weights))
     return tuple(scores)
+
+
+def averages(benchmark: Benchmark) -> list[tuple[str, list[Series]]]:
+    """Returns the rows that are means over series, each with its members."""
+    trained = [series for series in benchmark.series if not series.held_out]
+    groups = sorted({series.group for series in trained if series.group})
+    by_group = [(f"average:{g}", [s for s in trained if s.group == g]) for g in groups]
+    return [("average", trained), *by_group, ("pooled", trained)]
 
 
 def summary_of(scores: Sequence[Score], benchmark: Benchmark) -> Summary:

@@ -24,6 +24,7 @@ class Sums:
         pooled: Whether all steps share a cell: the positions of the next-step protocol.
         digest: Whether leaves are taken.
         per_neuron: Whether each neuron's own errors are kept too.
+        influence: Whether influences on the correlation are summed too, in a second pass.
 
     Attributes:
         cells: Number of cells.
@@ -32,6 +33,8 @@ class Sums:
         correlation: Pearson's r of each neuron, float64 ``[cells, neurons]``.
         errors: Mean absolute and squared error of each neuron, float64 ``[cells, 2, neurons]``;
             without neurons unless they are kept.
+        influence: Sums over neurons of each window's influence on their correlation,
+            float64 ``[cells, windows]``; without windows unless they are summed.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class Sums:
         pooled: bool,
         digest: bool,
         per_neuron: bool,
+        influence: bool = False,
     ) -> None:
         self._accumulate = kernel.accumulate_per_neuron if per_neuron else kernel.accumulate
         self._pooled = pooled
@@ -52,9 +56,11 @@ class Sums:
         self.window = np.zeros((self.cells, 2, windows))
         self.correlation = np.empty((self.cells, neurons))
         self.errors = np.empty((self.cells, 2, neurons if per_neuron else 0))
+        self.influence = np.zeros((self.cells, windows if influence else 0))
         self._leaves = [Leaf(self.samples) for _ in range(self.cells)] if digest else []
         self._part: Span = (0, 0)
         self._sums = np.empty((self.cells, kernel.ROWS, 0))
+        self._standard = np.empty((self.cells, kernel.STANDARD_ROWS, 0))
 
     def begin(self, part: Span) -> None:
         """Begins a part: neurons ``[start, stop)``, over all windows."""
@@ -104,6 +110,37 @@ class Sums:
         if self.errors.size:
             kept = found[:, kernel.ABSOLUTE : kernel.SQUARED + 1]
             self.errors[:, :, columns] = kept / self.samples
+        if self.influence.size:
+            self._standard = np.stack(
+                [
+                    standardising(sums, r, self.samples)
+                    for sums, r in zip(found, self.correlation[:, columns], strict=True)
+                ]
+            )
+
+    def again(
+        self,
+        block: np.ndarray,
+        index: int,
+        *,
+        step: int,
+        window: int,
+        targets: np.ndarray,
+        rows: np.ndarray,
+    ) -> None:
+        """Adds one step of a block to the influences, once the part has ended; as in add."""
+        first, stop = self._part
+        kernel.influence(
+            block,
+            index,
+            len(rows),
+            stop - first,
+            targets,
+            rows,
+            first,
+            self._standard[step],
+            self.influence[step, window : window + len(rows)],
+        )
 
     def hash(self, parts: np.ndarray, *, step: int, window: int) -> None:
         """Adds the next columns of one step's rows, float32 ``[windows, ..]``, to its leaf."""
@@ -122,3 +159,31 @@ class Sums:
     def leaf(self, cell: int) -> str:
         """Returns the leaf of a cell in hex, "" where none was taken."""
         return self._leaves[cell].hexdigest() if self._leaves else ""
+
+
+def standardising(sums: np.ndarray, r: np.ndarray, samples: int) -> np.ndarray:
+    """Returns what standardises the values of neurons, for kernel.influence.
+
+    Args:
+        sums: The kernel's sums of those neurons, float64 ``[9, neurons]``.
+        r: Their correlations, float64 ``[neurons]``, NaN where undefined.
+        samples: Samples of a neuron.
+
+    Returns:
+        float64 ``[5, neurons]``; zeros where r is undefined, so that such neurons add nothing.
+    """
+    rows = np.zeros((kernel.STANDARD_ROWS, len(r)))
+    known = ~np.isnan(r)
+    for side, (shift, total, square) in enumerate(
+        (
+            (kernel.PREDICTION_SHIFT, kernel.PREDICTION, kernel.PREDICTION2),
+            (kernel.TARGET_SHIFT, kernel.TARGET, kernel.TARGET2),
+        )
+    ):
+        found = sums[total, known]
+        # As in metrics.py, to the last bit: where r is defined this is above zero.
+        deviations = sums[square, known] - found * found / samples
+        rows[2 * side, known] = sums[shift, known] + found / samples
+        rows[2 * side + 1, known] = np.sqrt(samples / deviations)
+    rows[4, known] = r[known] / 2
+    return rows

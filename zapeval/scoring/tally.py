@@ -14,6 +14,7 @@ from pathlib import Path
 import blake3
 import numpy as np
 
+from zapeval.benchmarks.benchmark import Benchmark
 from zapeval.errors import InvalidInput, NotFound, UsageError
 
 
@@ -33,6 +34,8 @@ class Cell:
         missing: Neurons without predictions, ``bool [neurons]``.
         leaf: BLAKE3 of the predictions at this step, in hex; "" where none was taken.
         targets: BLAKE3 of the series' target rows, in hex.
+        influence: What each window moves the mean correlation by, times the number of windows,
+            float64 ``[windows]``; None where it was not asked for, or no correlation is defined.
     """
 
     series: str
@@ -46,6 +49,7 @@ class Cell:
     missing: np.ndarray
     leaf: str
     targets: str
+    influence: np.ndarray | None = None
 
 
 class Tally:
@@ -91,11 +95,14 @@ class Tally:
         return tuple(sorted(cells, key=lambda cell: cell.step))
 
 
-def write_window_sums(tally: Tally, path: Path) -> str:
+def write_window_sums(tally: Tally, benchmark: Benchmark, path: Path) -> str:
     """Writes the sums a window, from which intervals are made, and returns the file's digest.
 
     The file is a compressed npz: for every series ``NAME/absolute`` and ``NAME/squared``, float64
-    ``[windows, steps]``, and ``NAME/counts``, int64 ``[steps]``. Equal sums give equal bytes.
+    ``[windows, steps]``, ``NAME/counts``, int64 ``[steps]``, and ``NAME/origins``, int64
+    ``[windows]``, which say what frames the errors are about. Where correlations have intervals
+    there is ``NAME/influence``, float64 ``[windows, steps]``, NaN where no correlation is defined.
+    Equal sums give equal bytes.
     """
     arrays: dict[str, np.ndarray] = {}
     # By name, not in the order of merging: that may differ between equal tallies.
@@ -103,7 +110,12 @@ def write_window_sums(tally: Tally, path: Path) -> str:
         cells = tally.of_series(name)
         arrays[f"{name}/absolute"] = np.stack([cell.absolute for cell in cells], axis=1)
         arrays[f"{name}/squared"] = np.stack([cell.squared for cell in cells], axis=1)
+        arrays[f"{name}/origins"] = np.array(benchmark.one(name).origins, dtype=np.int64)
         arrays[f"{name}/counts"] = np.array([cell.counts for cell in cells])
+        if any(cell.influence is not None for cell in cells):
+            undefined = np.full(len(cells[0].absolute), np.nan)
+            known = [undefined if c.influence is None else c.influence for c in cells]
+            arrays[f"{name}/influence"] = np.stack(known, axis=1)
     data = _npz(arrays)
     partial = path.with_name(path.name + ".part")
     partial.write_bytes(data)

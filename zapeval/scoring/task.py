@@ -8,7 +8,9 @@ put together first and the scored columns taken out of them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -47,6 +49,7 @@ class Task:
         digest: Whether to take the leaves of the predictions digest.
         grid: Where the voxels of predicted volumes lie; None for traces.
         maps: Where to write each neuron's scores, or None.
+        influence: Whether to sum each window's influence on the correlations (``horizon`` only).
     """
 
     run: str
@@ -59,6 +62,7 @@ class Task:
     digest: bool
     grid: Grid | None
     maps: Store | None
+    influence: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -129,39 +133,74 @@ def _direct_pass(task: Task, targets: Targets) -> tuple[Cell, ...] | None:
         if not sums.finite:
             return None
         sums.end()
+        for piece in blocks.pieces(columns) if task.influence else ():
+            for k in range(piece.steps):
+                step = piece.step + k
+                rows = first_rows[piece.window : piece.window + piece.windows] + step
+                sums.again(
+                    piece.values, k, step=step, window=piece.window, targets=targets.rows, rows=rows
+                )
     return _cells(task, targets, sums, np.arange(neurons), np.zeros(neurons, bool))
+
+
+class _Assembled(NamedTuple):
+    """A row of chunks put together.
+
+    Attributes:
+        window: Its first window.
+        block: The predictions, float32 ``[windows, steps, ..]``.
+        values: Traces of the scored neurons, float32 ``[windows, steps, scored neurons]``.
+        truth: Their targets, of the same shape.
+        columns: Which neurons are scored.
+    """
+
+    window: int
+    block: np.ndarray
+    values: np.ndarray
+    truth: np.ndarray
+    columns: Columns
 
 
 def _assembled_pass(task: Task, targets: Targets, kept: np.ndarray) -> tuple[Cell, ...]:
     """Scores whole rows of chunks: masked, missing or volumetric neurons."""
+    sums, columns = _sums(task, 0), None
+    steps = range(task.steps[1] - task.steps[0])
+    for part in _assembled(task, targets, kept):
+        if columns is None:
+            columns = part.columns
+            sums = _sums(task, len(columns.scored))
+            sums.begin((0, len(columns.scored)))
+        rows = np.arange(len(part.values))
+        for step in steps:
+            truth = np.ascontiguousarray(part.truth[:, step])
+            sums.add(part.values, step, step=step, window=part.window, targets=truth, rows=rows)
+            sums.hash(part.block[:, step], step=step, window=part.window)
+    if columns is None:
+        raise InvalidInput(f"{task.array.uri}: has no window")
+    sums.end()
+    for part in _assembled(task, targets, kept) if task.influence else ():
+        rows = np.arange(len(part.values))
+        for step in steps:
+            truth = np.ascontiguousarray(part.truth[:, step])
+            sums.again(part.values, step, step=step, window=part.window, targets=truth, rows=rows)
+    return _cells(task, targets, sums, columns.scored, columns.missing)
+
+
+def _assembled(task: Task, targets: Targets, kept: np.ndarray) -> Iterator[_Assembled]:
+    """Yields the rows of chunks, with what of them is scored."""
     columns: Columns | None = None
     first_rows = _first_rows(task, targets)
     blocks = Blocks(array=task.array, steps=task.steps)
-    steps = range(task.steps[1] - task.steps[0])
+    steps = np.arange(task.steps[1] - task.steps[0])
     for windows in blocks.windows():
         block = blocks.whole(windows)
         traces = _traces(task, block)
         if columns is None:
             columns = _columns(task, traces, kept)
             rows = targets.of_neurons(columns.scored).rows
-            sums = _sums(task, len(columns.scored))
-            sums.begin((0, len(columns.scored)))
-        at = first_rows[windows[0] : windows[1], None] + np.arange(len(steps))
+        at = first_rows[windows[0] : windows[1], None] + steps
         values, truth = columns.take(traces, rows[at], windows)
-        for step in steps:
-            sums.add(
-                values,
-                step,
-                step=step,
-                window=windows[0],
-                targets=np.ascontiguousarray(truth[:, step]),
-                rows=np.arange(len(values)),
-            )
-            sums.hash(block[:, step], step=step, window=windows[0])
-    if columns is None:
-        raise InvalidInput(f"{task.array.uri}: has no window")
-    sums.end()
-    return _cells(task, targets, sums, columns.scored, columns.missing)
+        yield _Assembled(windows[0], block, values, truth, columns)
 
 
 def _sums(task: Task, neurons: int) -> Sums:
@@ -172,6 +211,7 @@ def _sums(task: Task, neurons: int) -> Sums:
         pooled=task.pooled,
         digest=task.digest,
         per_neuron=task.maps is not None,
+        influence=task.influence,
     )
 
 
@@ -228,6 +268,7 @@ def _cells(
                 missing=missing,
                 leaf=sums.leaf(index),
                 targets=targets.digest,
+                influence=sums.influence[index] / defined if task.influence and defined else None,
             )
         )
     if task.maps is not None:
