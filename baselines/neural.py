@@ -48,13 +48,18 @@ class NeuralForecaster(Forecaster):
     Args:
         steps: Most training steps; by default as many as its plan says.
         batch: Windows a step; by default as many as its plan says.
+        rate: Learning rate; by default that of its plan.
     """
 
-    def __init__(self, steps: int | None = None, batch: int | None = None) -> None:
+    def __init__(
+        self, steps: int | None = None, batch: int | None = None, rate: float | None = None
+    ) -> None:
         for what, value in (("steps", steps), ("batch", batch)):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise UsageError(f"{self.name}: {what} is {value!r}, expected a number above 0")
-        self._steps, self._batch = steps, batch
+        if rate is not None and not (isinstance(rate, int | float) and rate > 0):
+            raise UsageError(f"{self.name}: rate is {rate!r}, expected a number above 0")
+        self._steps, self._batch, self._rate = steps, batch, rate
         self._shape: Shape | None = None
         self._params: Any = None
 
@@ -70,6 +75,8 @@ class NeuralForecaster(Forecaster):
         plan = Plan()
         if self._steps is not None:
             plan = replace(plan, max_steps=self._steps)
+        if self._rate is not None:
+            plan = replace(plan, learning_rate=self._rate)
         return plan if self._batch is None else replace(plan, batch=self._batch)
 
     @property

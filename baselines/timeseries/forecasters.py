@@ -98,15 +98,20 @@ class TiDE(NeuralForecaster):
         stimulus: Whether it sees the stimulus of the horizon, or activity alone.
         steps: Most training steps.
         batch: Windows a step.
+        rate: Learning rate.
     """
 
     name = "tide"
     version = "1"
 
     def __init__(
-        self, stimulus: bool = True, steps: int | None = None, batch: int | None = None
+        self,
+        stimulus: bool = True,
+        steps: int | None = None,
+        batch: int | None = None,
+        rate: float | None = None,
     ) -> None:
-        super().__init__(steps=steps, batch=batch)
+        super().__init__(steps=steps, batch=batch, rate=rate)
         self.covariates = (FUTURE_STIMULUS,) if stimulus else ()
 
     @property

@@ -110,7 +110,15 @@ def test_what_is_not_trained_does_not_forecast():
         Linear().forecast(contexts())
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"batch": "many"}, {"steps": 1.5}])
+def test_steps_batch_and_rate_change_the_plan():
+    made = TiDE(stimulus=False, steps=7, batch=3, rate=0.5)
+    assert (made.plan.max_steps, made.plan.batch, made.plan.learning_rate) == (7, 3, 0.5)
+    assert made.parameters["learning_rate"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "options", [{"steps": 0}, {"batch": "many"}, {"steps": 1.5}, {"rate": 0}, {"rate": "slow"}]
+)
 def test_a_plan_that_can_not_be_is_refused(options):
     with pytest.raises(UsageError, match="expected a number above 0"):
         Linear(**options)
