@@ -14,12 +14,12 @@ from zapeval.reports.entries import read_entries
 from zapeval.reports.latex import to_latex
 from zapeval.reports.standings import (
     letter,
-    pairs_lines,
-    standings_lines,
+    pairs_table,
     standings_table,
     to_csv,
     to_markdown,
 )
+from zapeval.reports.tables import as_plain
 
 FIELD = field()
 HOSTILE = r'=1+1 & 50% $x$ #1 {a}_b^c~<d>|"`\input{/etc/passwd}' + "\x1b[31m é 脳 ±"
@@ -40,7 +40,9 @@ def made(tmp_path_factory):
 
 
 def test_lines_hold_every_entry_in_order_of_rank(made):
-    rows = [line for line in standings_lines(made).splitlines() if re.match(r" *\d", line)]
+    rows = [
+        line for line in as_plain(standings_table(made)).splitlines() if re.match(r" *\d", line)
+    ]
     assert [int(row.split()[0]) for row in rows] == [row.rank for row in made.rows]
     assert "persistence" in rows[-1]
     assert all("\x1b" not in row for row in rows)
@@ -48,7 +50,7 @@ def test_lines_hold_every_entry_in_order_of_rank(made):
 
 
 def test_prose_begins_with_a_mark_and_says_what_is_shown(made):
-    text = standings_lines(made)
+    text = as_plain(standings_table(made))
     prose = "\n".join(line for line in text.splitlines() if line.startswith("# "))
     for said in ("tie: ", "ranks: ", "seeds: ", "skill: ", "benchmark arena@1, sha256:", "Holm"):
         assert said in prose
@@ -62,7 +64,9 @@ def test_no_column_is_cut_where_the_terminal_has_room(made):
 
 
 def test_the_matrix_is_antisymmetric(made):
-    rows = [line for line in pairs_lines(made).splitlines() if "(" in line and line[0] != "#"]
+    rows = [
+        line for line in as_plain(pairs_table(made)).splitlines() if "(" in line and line[0] != "#"
+    ]
     signs = [re.findall(r"([+-]?)(0\.\d+) \(", row) for row in rows]
     assert [len(row) for row in signs] == [2, 2, 2]
     assert [row[0][1] for row in signs[1:]] == [number for _, number in signs[0]]

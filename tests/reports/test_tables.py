@@ -11,19 +11,21 @@ from rich.console import Console
 
 from zapeval.benchmarks.benchmark import Benchmark, Series
 from zapeval.errors import NotFound, UsageError
-from zapeval.reports.tables import (
-    names_of,
-    plain_lines,
-    ranking_lines,
-    ranking_table,
-    scorecard_table,
-)
+from zapeval.reports.tables import as_plain, names_of, ranking_table, scorecard_table
 from zapeval.scoring.scorecard import Scorecard, SeriesLine
 from zapeval.scoring.scores import scores_of, summary_of
 from zapeval.scoring.tally import Cell, Tally
 
 STEPS = (1, 2, 4)
 NEURONS = 50
+
+
+def plain_lines(card, steps, metric="mae"):
+    return as_plain(scorecard_table(card, steps, metric))
+
+
+def ranking_lines(cards, steps):
+    return as_plain(ranking_table(cards, steps))
 
 
 def benchmark_of(rows, *, protocol="horizon", horizon=4, steps=STEPS, primary="mae"):

@@ -6,11 +6,11 @@ Every orientation of ``DataFrame.to_json`` that names the columns is read: ``col
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from zapeval.errors import InvalidInput
+from zapeval.recordings.documents import strict_json
 
 Row = Mapping[str, Any]
 
@@ -35,7 +35,7 @@ def _parsed(content: bytes, where: str) -> object:
     try:
         text = content.decode()
         for _ in range(2):
-            found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+            found = strict_json(text)
             if not isinstance(found, str):
                 return found
             text = found
@@ -44,17 +44,6 @@ def _parsed(content: bytes, where: str) -> object:
     except ValueError as error:
         raise InvalidInput(f"{where}: is not valid JSON: {error}; fetch the table again") from error
     raise InvalidInput(f"{where}: is a string in a string; expected a table in a string")
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = dict(pairs)
-    if len(names) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return names
-
-
-def _no_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON value")
 
 
 def _rows(found: object, where: str, needed: Sequence[str]) -> Iterator[Row]:

@@ -7,9 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 
@@ -37,6 +41,29 @@ def _plain(text: str) -> str:
 def has_room() -> bool:
     """Tells whether standard output is a terminal that is wide enough for a table."""
     return sys.stdout.isatty() and shutil.get_terminal_size().columns >= _TABLE_COLUMNS
+
+
+def show_table(table: Table) -> None:
+    """Prints a table, plain where standard output is no terminal or too narrow for it."""
+    from rich.console import Console
+
+    from zapeval.reports.tables import as_plain
+
+    console = Console()
+    if has_room() and fits(table, console):
+        console.print(table)
+    else:
+        say(as_plain(table).rstrip("\n"))
+
+
+def fits(table: Table, console: Console) -> bool:
+    """Tells whether a console is wide enough for all cells of a table, the prose apart."""
+    prose = table.title, table.caption
+    table.title = table.caption = None
+    try:
+        return console.measure(table).maximum < console.width
+    finally:
+        table.title, table.caption = prose
 
 
 @contextmanager

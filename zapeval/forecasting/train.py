@@ -36,7 +36,7 @@ from zapeval.forecasting.forecast import check_declared
 from zapeval.forecasting.forecaster import Forecaster
 from zapeval.forecasting.manifest import BenchmarkPart, CostPart, said_of, software
 from zapeval.forecasting.training import Note, Report, Training, silent, training_of, unheard
-from zapeval.recordings.lock import locked
+from zapeval.recordings.lock import emptied, locked
 from zapeval.recordings.recording import Recordings
 
 _RESUME = "unfinished"
@@ -179,11 +179,7 @@ def _take_up(partial: Path, begun: Checkpoint) -> None:
     text = begun.to_json()
     if document.is_file() and document.read_text(encoding="utf-8") == text:
         return
-    for child in partial.iterdir():
-        if child.is_dir() and not child.is_symlink():
-            shutil.rmtree(child)
-        else:
-            child.unlink()
+    emptied(partial)
     document.parent.mkdir()
     document.write_text(text, encoding="utf-8")
 

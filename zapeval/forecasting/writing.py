@@ -21,7 +21,7 @@ from zapeval.errors import InvalidInput, StorageError
 from zapeval.forecasting.manifest import Manifest
 from zapeval.recordings.arrays import ZarrArray
 from zapeval.recordings.journal import Journal
-from zapeval.recordings.lock import lock
+from zapeval.recordings.lock import emptied, lock
 from zapeval.recordings.metadata import read_group_attributes
 from zapeval.recordings.stores import Store, open_store
 from zapeval.recordings.writer import ArrayWriter, Layout, create_array, reopen_array, write_group
@@ -163,10 +163,5 @@ def _begin(partial: Path, manifest: Manifest) -> None:
         begun = {}
     if begun | {"created": ""} == attributes | {"created": ""}:
         return
-    # What is in the folder goes, not the folder: it holds the lock.
-    for child in partial.iterdir():
-        if child.is_dir() and not child.is_symlink():
-            shutil.rmtree(child)
-        else:
-            child.unlink()
+    emptied(partial)
     write_group(open_store(partial), attributes)

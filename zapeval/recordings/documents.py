@@ -27,13 +27,7 @@ def read_document(store: Store, key: str) -> dict[str, Any] | None:
     if data is None:
         return None
     try:
-        document = json.loads(
-            data.decode(),
-            object_pairs_hook=_unique_names,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-            parse_int=_whole,
-        )
+        document = strict_json(data.decode())
     except RecursionError as error:
         raise _too_deep(store, key) from error
     except ValueError as error:
@@ -45,6 +39,23 @@ def read_document(store: Store, key: str) -> dict[str, Any] | None:
     if _levels(document) > NESTING_LIMIT:
         raise _too_deep(store, key)
     return document
+
+
+def strict_json(text: str) -> object:
+    """Returns the value of a JSON text that repeats no name and holds finite numbers only.
+
+    Raises:
+        ValueError: It is none.
+        RecursionError: It is nested too deep to be read.
+    """
+    found: object = json.loads(
+        text,
+        object_pairs_hook=_unique_names,
+        parse_constant=_no_constant,
+        parse_float=_finite,
+        parse_int=_whole,
+    )
+    return found
 
 
 def _levels(document: object) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +44,15 @@ def lock(partial: Path, what: str) -> int:
         os.close(folder)
         raise Refused(f"{partial}: another {what} has just ended; repeat the command")
     return folder
+
+
+def emptied(partial: Path) -> None:
+    """Removes what another run left in an unfinished folder, not the folder: it holds the lock."""
+    for child in partial.iterdir():
+        if child.is_dir() and not child.is_symlink():
+            shutil.rmtree(child)
+        else:
+            child.unlink()
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from zapeval.reports.comparison import Comparison, Row
 from zapeval.reports.skill import Estimate
 from zapeval.reports.tables import (
     NONE,
-    as_plain,
     label_of,
     legible,
     shortened,
@@ -76,11 +75,6 @@ def standings_table(comparison: Comparison) -> Table:
     )
 
 
-def standings_lines(comparison: Comparison) -> str:
-    """Returns the content of standings_table as aligned text; prose begins with ``#``."""
-    return as_plain(standings_table(comparison))
-
-
 def pairs_table(comparison: Comparison) -> Table:
     """Returns the matrix of differences, row less column, with their adjusted p-values."""
     names = [row.entry.name for row in comparison.rows]
@@ -92,11 +86,6 @@ def pairs_table(comparison: Comparison) -> Table:
         [rows],
         ["below 0 the row is better; p-values are adjusted by Holm's method over all pairs"],
     )
-
-
-def pairs_lines(comparison: Comparison) -> str:
-    """Returns the content of pairs_table as aligned text; prose begins with ``#``."""
-    return as_plain(pairs_table(comparison))
 
 
 def to_markdown(comparison: Comparison, *, pairs: bool = False) -> str:

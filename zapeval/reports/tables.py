@@ -66,11 +66,6 @@ def scorecard_table(card: Scorecard, benchmark_steps: Sequence[int], metric: str
     )
 
 
-def plain_lines(card: Scorecard, benchmark_steps: Sequence[int], metric: str = "mae") -> str:
-    """Returns the content of scorecard_table as aligned text; prose begins with ``#``."""
-    return as_plain(scorecard_table(card, benchmark_steps, metric))
-
-
 def ranking_table(cards: Sequence[Scorecard], benchmark_steps: Sequence[int]) -> Table:
     """Returns cards ranked by summary within each context length; partial ones unranked, last.
 
@@ -100,11 +95,6 @@ def ranking_table(cards: Sequence[Scorecard], benchmark_steps: Sequence[int]) ->
         [list(map(cells, of)) for _, of in groupby(order, lambda i: places[i][:2])],
         [*notes, f"C is the context length in frames; benchmark {identity}"],
     )
-
-
-def ranking_lines(cards: Sequence[Scorecard], benchmark_steps: Sequence[int]) -> str:
-    """Returns the content of ranking_table as aligned text; prose begins with ``#``."""
-    return as_plain(ranking_table(cards, benchmark_steps))
 
 
 def scores_by_step(card: Scorecard, metric: str) -> Scores:

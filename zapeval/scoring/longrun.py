@@ -19,14 +19,14 @@ from typing import final
 import numpy as np
 
 SHARE = 0.41
-"""``B = 0.41 T^(2/3)`` coefficients for ``T`` values (Lazarus et al. 2018, equation 4)."""
+"""``B = 0.41 T^(2/3)`` coefficients for ``T`` values (Lazarus et al. 2018)."""
 
 FEWEST = 8
 """Values below which there is no estimate."""
 
 _FEWEST_COEFFICIENTS = 4
 _LARGEST = 0.97
-"""Largest coefficient that is taken out (Andrews & Monahan 1992, section 4)."""
+"""Largest coefficient that is taken out (Andrews & Monahan 1992)."""
 
 
 @final
