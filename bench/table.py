@@ -5,7 +5,7 @@ there already is not done again, so an interrupted run goes on. Prints the table
 over seeds and two standard errors.
 
     python bench/table.py --out runs/mini
-    python bench/table.py --out runs/fish -b docs/examples/zebrafish-regions.toml --data DIR
+    python bench/table.py --out runs/fish -b zebrafish-regions --data DIR
 """
 
 from __future__ import annotations

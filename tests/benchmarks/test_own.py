@@ -18,6 +18,7 @@ from zapeval.benchmarks.benchmark import Benchmark, target_span
 from zapeval.benchmarks.definition import Definition, RecordingTable, SeriesTable, Split, Table
 from zapeval.benchmarks.own import read_own
 from zapeval.benchmarks.recipe import Recipe, check_recordings
+from zapeval.benchmarks.zebrafish import DEFINITION
 from zapeval.errors import InvalidInput, NotFound
 from zapeval.forecasting.predictions import open_predictions
 from zapeval.recordings.recording import open_recording
@@ -454,7 +455,7 @@ def test_a_perfect_forecast_scores_zero_but_for_what_is_not_scored(folder, exclu
 
 def test_22_fish_have_the_windows_that_arithmetic_gives(recordings_folder):
     data = recordings_folder / "zebrafish_legare2025_regions"
-    recipe = read_own(DOCS / "examples" / "zebrafish-regions.toml")
+    recipe = read_own(DEFINITION)
     recordings = recipe.recordings(str(data))
     benchmark = recipe.resolve(recordings)
     assert benchmark.frames == tuple((f"fish{i}", 892) for i in range(1, 23))
@@ -482,8 +483,9 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_guide_shows_the_example_files_as_they_are():
-    assert len(EXAMPLES) == 2
-    assert sorted(blocks("toml")[:2]) == sorted(path.read_text() for path in EXAMPLES)
+    assert len(EXAMPLES) == 1
+    shown = [path.read_text() for path in (*EXAMPLES, DEFINITION)]
+    assert sorted(blocks("toml")[:2]) == sorted(shown)
 
 
 def test_the_guide_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
@@ -501,8 +503,7 @@ def test_the_guide_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
 
 def test_the_guide_holds_one_fish_out_as_it_says(recordings_folder, tmp_path):
     held_out = blocks("toml")[2]
-    example = (DOCS / "examples" / "zebrafish-regions.toml").read_text()
-    (tmp_path / "own.toml").write_text(example + held_out)
+    (tmp_path / "own.toml").write_text(DEFINITION.read_text() + held_out)
     recipe = read_own(tmp_path / "own.toml")
     data = str(recordings_folder / "zebrafish_legare2025_regions")
     benchmark = recipe.resolve(recipe.recordings(data))

@@ -57,7 +57,7 @@ def test_benchmarks_are_listed(run):
     outcome = run("benchmarks", "list")
     assert (outcome.code, outcome.err) == (0, "")
     labels = [line.split()[0] for line in outcome.out.splitlines()]
-    assert labels == ["zapbench@1", "zapbench-mini@0", "zapbench-smoke@0"]
+    assert labels == ["zapbench@1", "zapbench-mini@0", "zapbench-smoke@0", "zebrafish-regions@1"]
 
 
 @pytest.mark.parametrize("name", ["zapbench", "zapbench@1"])

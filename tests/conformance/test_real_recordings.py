@@ -12,12 +12,12 @@ from documents import PROJECT
 
 from baselines.naive import Mean, Persistence
 from zapeval.benchmarks.own import read_own
+from zapeval.benchmarks.zebrafish import ZebrafishRegions
 from zapeval.forecasting.forecast import forecast
 from zapeval.forecasting.predictions import open_predictions
 from zapeval.scoring.score import score
 
 PAGE = PROJECT / "docs" / "own-recordings.md"
-FISH = PROJECT / "docs" / "examples" / "zebrafish-regions.toml"
 FORECASTERS = {"persistence": Persistence, "mean": Mean}
 SHOWN = (1, 4, 8, 16, 32)
 REGIONS = 65
@@ -26,7 +26,7 @@ REGIONS = 65
 @pytest.fixture(scope="module")
 def cards(recordings_folder, tmp_path_factory):
     """Scorecards of both naive forecasters at both context lengths."""
-    recipe = read_own(FISH)
+    recipe = ZebrafishRegions()
     recordings = recipe.recordings(str(recordings_folder / "zebrafish_legare2025_regions"))
     benchmark = recipe.resolve(recordings)
     found = {}

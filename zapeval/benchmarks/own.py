@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,15 @@ from zapeval.recordings.stores import open_store
 
 _HDF5 = (".h5", ".hdf5", ".nwb")
 _ELSEWHERE = "; put it there, or give the folder of the recordings with --data"
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """How many frames and neurons a recording has."""
+
+    frames: int
+    neurons: int
 
 
 @final
@@ -66,11 +76,27 @@ class OwnBenchmark(Recipe):
             InvalidInput: The recordings do not fit the definition.
             NotFound: A recording or a mask does not exist.
         """
-        said = self._definition
         opened = {key: self._checked(key, recordings) for key in self._tables}
-        masks = {key: self._mask(key, opened[key].neurons) for key in self._tables}
+        return self.over(
+            {key: Shape(frames=one.frames, neurons=one.neurons) for key, one in opened.items()}
+        )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the recordings, in the order of the file."""
+        return tuple(self._tables)
+
+    def over(self, shapes: Mapping[str, Shape]) -> Benchmark:
+        """Returns the benchmark over recordings of such shapes, which need not be there.
+
+        Raises:
+            InvalidInput: They do not fit the definition.
+            NotFound: A mask does not exist.
+        """
+        said = self._definition
+        masks = {key: self._mask(key, shapes[key].neurons) for key in self._tables}
         with _named(str(self._file)):
-            series = self._series(opened, masks)
+            series = self._series(shapes, masks)
             averaged = {one.recording for one in series if not one.held_out}
             return Benchmark(
                 id=said.id,
@@ -80,7 +106,7 @@ class OwnBenchmark(Recipe):
                 max_context=said.contexts[-1],
                 horizon=said.horizon,
                 series=series,
-                frames=tuple((key, opened[key].frames) for key in said.keys),
+                frames=tuple((key, shapes[key].frames) for key in said.keys),
                 summary_steps=said.steps,
                 primary=said.primary,
                 sampled=said.sampled or ("series" if len(averaged) > 1 else "time"),
@@ -90,15 +116,15 @@ class OwnBenchmark(Recipe):
             )
 
     def _series(
-        self, opened: Mapping[str, Recording], masks: Mapping[str, tuple[bool, ...] | None]
+        self, shapes: Mapping[str, Shape], masks: Mapping[str, tuple[bool, ...] | None]
     ) -> tuple[Series, ...]:
         splits = [
             SeriesSplit(
                 definition=self._definition,
                 table=table,
                 recording=key,
-                frames=opened[key].frames,
-                neurons=opened[key].neurons,
+                frames=shapes[key].frames,
+                neurons=shapes[key].neurons,
             )
             for key, table in self._definition.entries
         ]
