@@ -15,10 +15,11 @@ help: ## list the targets
 demo: .venv/installed-demo ## forecast, score, rank and draw the embedded benchmark, into demo/
 	$(BIN)/zapeval demo --out demo
 
-test: .venv/installed-test ## lint, formatting, types, then every test, the slow ones too
+test: .venv/installed-test ## lint, formatting, types, entries, then every test, the slow ones too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/zapeval entries check --quiet
 	$(BIN)/pytest
 
 bench: .venv/installed-test ## run the programs that measure performance

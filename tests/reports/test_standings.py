@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -193,6 +195,21 @@ def test_latex_has_the_best_and_its_ties_in_bold(made):
     assert bold == [row.group == 1 for row in made.rows]
     assert 0 < sum(bold) < len(bold)
     assert to_latex(made).count(r"\textbf") == sum(bold)
+
+
+def test_latex_compiles_without_a_warning(made, tmp_path):
+    engine = shutil.which("pdflatex")
+    if engine is None:
+        pytest.skip("needs pdflatex (Debian: texlive-latex-recommended)")
+    table = to_latex(made)
+    document = [r"\documentclass{article}", r"\usepackage[T1]{fontenc}", r"\usepackage{booktabs}"]
+    document += [r"\usepackage[landscape,margin=1cm]{geometry}", r"\begin{document}", r"\tiny"]
+    (tmp_path / "table.tex").write_text("\n".join([*document, table, r"\end{document}", ""]))
+    command = [engine, "-no-shell-escape", "-halt-on-error", "-interaction=nonstopmode"]
+    done = subprocess.run([*command, "table.tex"], cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+    log = (tmp_path / "table.log").read_text(errors="replace")
+    assert [line for line in log.splitlines() if "Warning" in line or "Missing" in line] == []
 
 
 def test_the_parser_refuses_what_latex_would(made):
