@@ -11,6 +11,7 @@ HEAVY = {
     "jax",
     "pandas",
     "matplotlib",
+    "altair",
     "fastapi",
     "starlette",
     "sqlalchemy",

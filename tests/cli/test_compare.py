@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from cli.tiny import write_predictions
 from contenders import field, keep, moved, noise
 from rich.console import Console
 
-from zapeval.cli.compare import fits
+from zapeval.cli.console import fits
 from zapeval.reports.comparison import compare
 from zapeval.reports.entries import read_entries
 from zapeval.reports.standings import standings_table
@@ -129,6 +130,67 @@ def test_outputs_spare_each_other_and_what_is_read(run, cards, out):
         assert said in done.err
     assert tree(cards[0].parent) == before
     assert tree(out) == {}
+
+
+NAMES = ("average", "by_step", "cost", "ranking", "skill")
+
+
+def test_figures_are_drawn_in_every_form(run, out, tmp_path):
+    rng = np.random.default_rng(0)
+    files = [
+        keep(tmp_path / "cards", "a", FIELD, noise(FIELD, rng), name="persistence"),
+        keep(
+            tmp_path / "cards",
+            "b",
+            FIELD,
+            noise(FIELD, rng, level=2),
+            name="<script>",
+            cost={"training_seconds": 2.5},
+        ),
+    ]
+    done = run("compare", *files, "--figures", out / "new" / "figures")
+    assert done.code == 0, done.err
+    assert (done.err, "<script>" in done.out) == ("", True)
+    assert sorted(path.name for path in (out / "new" / "figures").iterdir()) == sorted(
+        f"{name}.{ending}" for name in NAMES for ending in ("png", "pdf", "vl.json")
+    )
+    chart = json.loads((out / "new" / "figures" / "ranking.vl.json").read_text())
+    table = json.loads(run("compare", *files, "--json", "-").out)
+    assert [row["value"] for row in chart["datasets"]["rows"]] == [
+        entry["value"] for entry in table["entries"]
+    ]
+
+
+def test_a_figure_that_there_is_nothing_for_is_said(run, cards, out):
+    done = run("compare", cards[0], cards[2], "--figures", out / "figures")
+    assert done.code == 0
+    assert "no figure of skill" in done.err
+    assert "no figure of cost" in done.err
+    quiet = run("compare", cards[0], cards[2], "--figures", out / "figures", "-q")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+
+
+@pytest.mark.parametrize("absent", ["matplotlib", "altair"])
+def test_without_what_draws_nothing_is_read(run, out, monkeypatch, absent):
+    monkeypatch.setitem(sys.modules, absent, None)
+    done = run("compare", "none.json", "neither.json", "--figures", out / "figures")
+    assert done.code == 2
+    assert f'need {absent}; pip install "zapeval[figures]"' in " ".join(done.err.split())
+    assert tree(out) == {}
+
+
+def test_figures_spare_files_and_leave_none_half_written(run, cards, out):
+    taken = out / "taken"
+    taken.write_text("")
+    assert run("compare", *cards, "--figures", taken).code == 2
+    named = out / "ranking.vl.json"
+    named.write_bytes(cards[0].read_bytes())
+    done = run("compare", *cards[1:], named, "--figures", out)
+    assert (done.code, "choose another folder" in done.err) == (2, True)
+    done = run("compare", *cards, "--json", out / "x.vl.json", "--figures", out)
+    assert (done.code, "choose another folder" in done.err) == (2, True)
+    assert run("compare", *cards, "--step", 9, "--figures", out / "new").code == 2
+    assert sorted(path.name for path in out.iterdir()) == ["ranking.vl.json", "taken"]
 
 
 def test_a_table_that_a_terminal_would_squeeze_is_printed_plain(cards):

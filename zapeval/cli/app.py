@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from zapeval.cli import benchmarks, check, compare, data, demo, forecast, forecasters, score, train
+from zapeval.cli import (
+    benchmarks,
+    check,
+    compare,
+    data,
+    demo,
+    draw,
+    forecast,
+    forecasters,
+    score,
+    slices,
+    train,
+)
 from zapeval.cli.console import note
 from zapeval.cli.contributed import Commands
 from zapeval.errors import InvalidInput, ZapevalError
@@ -32,6 +44,8 @@ app.command("forecast")(forecast.forecast)
 app.command("check")(check.check)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)
+app.command("slices")(slices.slices)
+app.add_typer(draw.app, name="draw")
 
 
 def _version(wanted: bool) -> None:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zapeval.cli.console import Quiet, has_room, say
+from zapeval.cli.console import Quiet, note, say, show_table
 from zapeval.cli.outputs import check_output
 from zapeval.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from zapeval.reports.comparison import Comparison
+
+
+_ENDINGS = (".png", ".pdf", ".vl.json")
 
 
 class ErrorMetric(StrEnum):
@@ -55,6 +55,10 @@ def compare(
     json: Annotated[
         str | None, typer.Option("--json", metavar="FILE|-", help="Write everything.")
     ] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option("--figures", metavar="DIR", help="Draw ranking, skill, cost and curves."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Compare scorecards: ranks with intervals, ties, paired differences, skill."""
@@ -73,6 +77,8 @@ def compare(
     wanted = {option: (to, make) for option, (to, make) in makers.items() if to is not None}
     printed = [option for option, (to, _) in wanted.items() if to == "-"]
     _check_outputs({option: to for option, (to, _) in wanted.items()}, scorecards)
+    if figures is not None:
+        _check_figures(figures, [*scorecards, *(Path(to) for to, _ in wanted.values())])
     made = comparisons.compare(
         read_entries(scorecards),
         metric=None if metric is None else metric.value,
@@ -81,10 +87,10 @@ def compare(
         baseline=baseline,
     )
     if not quiet and not printed:
-        _show(standings.standings_table(made))
+        show_table(standings.standings_table(made))
         if pairs:
             say()
-            _show(standings.pairs_table(made))
+            show_table(standings.pairs_table(made))
     for to, make in wanted.values():
         if to == "-":
             say(make(made).rstrip("\n"))
@@ -92,6 +98,36 @@ def compare(
         path = Path(to)
         with files_into(path.parent) as folder:
             (folder / path.name).write_text(make(made), encoding="utf-8")
+    if figures is not None:
+        _draw(made, figures, quiet=quiet)
+
+
+def _check_figures(folder: Path, files: list[Path]) -> None:
+    """Checks before the work that figures can be drawn, and that they replace none of the files.
+
+    Raises:
+        UsageError: What draws is not installed, or a file is called as a figure might be.
+        StorageError: Nothing can be written there.
+    """
+    from zapeval.reports.figures import look
+
+    look.require(*look.LIBRARIES)
+    check_output(folder, "folder")
+    for file in files:
+        if file.resolve().parent == folder.resolve() and file.name.endswith(_ENDINGS):
+            raise UsageError(f"{file}: lies where --figures writes; choose another folder")
+
+
+def _draw(comparison: Comparison, folder: Path, *, quiet: bool) -> None:
+    from zapeval.recordings.writer import files_into
+    from zapeval.reports.figures import gallery
+
+    with files_into(folder) as partial:
+        names = {path.name.partition(".")[0] for path in gallery.draw(comparison, partial)}
+    if not quiet and "skill" not in names:
+        note("no figure of skill: there is no persistence to compare with; name a --baseline")
+    if not quiet and "cost" not in names:
+        note("no figure of cost: no scorecard names parameters or training seconds")
 
 
 def _check_outputs(wanted: dict[str, str], scorecards: list[Path]) -> None:
@@ -113,26 +149,3 @@ def _check_outputs(wanted: dict[str, str], scorecards: list[Path]) -> None:
             raise UsageError(f"{to}: is read; {option} would replace it, choose another name")
         if to != "-":
             check_output(Path(to), "file")
-
-
-def _show(table: Table) -> None:
-    """Prints a table, plain where standard output is no terminal or too narrow for it."""
-    from rich.console import Console
-
-    from zapeval.reports.tables import as_plain
-
-    console = Console()
-    if has_room() and fits(table, console):
-        console.print(table)
-    else:
-        say(as_plain(table).rstrip("\n"))
-
-
-def fits(table: Table, console: Console) -> bool:
-    """Tells whether a console is wide enough for all cells of a table, the prose apart."""
-    prose = table.title, table.caption
-    table.title = table.caption = None
-    try:
-        return console.measure(table).maximum < console.width
-    finally:
-        table.title, table.caption = prose

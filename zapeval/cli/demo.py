@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zapeval.cli.console import Quiet, has_room, note, progress, say
+from zapeval.cli.console import Quiet, note, progress, say, show_table
 
 if TYPE_CHECKING:
     from zapeval.cli.selection import Selection
@@ -32,24 +32,19 @@ def demo(
     """Train, forecast, score, rank and draw: every step once, on the embedded benchmark."""
     from zapeval.cli.selection import select
     from zapeval.reports import tables
-    from zapeval.reports.figures import error_by_step
+    from zapeval.reports.figures.curves import error_by_step
 
     if not quiet:
         note(f"{BENCHMARK}: generating the brain where it is not there yet")
-    cards = []
+    cards, names = [], _possible(quiet)
     chosen = select(BENCHMARK, 1, None)
     for context in chosen.benchmark.context_lengths:
         chosen = select(BENCHMARK, context, None)
-        cards += [_round(name, chosen, out, quiet) for name in _possible(quiet)]
+        cards += [_round(name, chosen, out, quiet) for name in names]
     drawn = error_by_step(cards, out / "figures", frame_seconds=chosen.benchmark.frame_seconds)
     if quiet:
         return
-    if has_room():
-        from rich.console import Console
-
-        Console().print(tables.ranking_table(cards, chosen.benchmark.summary_steps))
-    else:
-        say(tables.ranking_lines(cards, chosen.benchmark.summary_steps))
+    show_table(tables.ranking_table(cards, chosen.benchmark.summary_steps))
     say(f"predictions  {out / 'predictions'}")
     say(f"scorecards   {out / 'scorecards'}")
     for path in drawn:

@@ -6,13 +6,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from enum import StrEnum
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zapeval.cli.console import Quiet, amount, has_room, note, progress, say
+from zapeval.cli.console import Quiet, amount, note, progress, say, show_table
 from zapeval.cli.outputs import check_output
 from zapeval.cli.selection import BenchmarkName, ContextLength, Data, select_for
 from zapeval.errors import UsageError
@@ -129,12 +128,7 @@ def show(card: Scorecard, benchmark: Benchmark) -> None:
     """Prints the table of a scorecard, plain where standard output is no terminal."""
     from zapeval.reports import tables
 
-    if has_room():
-        from rich.console import Console
-
-        Console().print(tables.scorecard_table(card, benchmark.summary_steps))
-    else:
-        say(tables.plain_lines(card, benchmark.summary_steps))
+    show_table(tables.scorecard_table(card, benchmark.summary_steps))
 
 
 def array_bytes(predictions: Predictions) -> dict[str, int]:
@@ -201,15 +195,14 @@ def _check_outputs(
         check_output(maps, "new", source)
     if figures is not None:
         check_output(figures, "folder", source)
-        if find_spec("matplotlib") is None:
-            raise UsageError(
-                'figures: need matplotlib; install it with `pip install "zapeval[figures]"`'
-            )
+        from zapeval.reports.figures.look import require
+
+        require("matplotlib")
 
 
 def _draw(card: Scorecard, benchmark: Benchmark, folder: Path) -> None:
     from zapeval.recordings.writer import files_into
-    from zapeval.reports.figures import error_by_step
+    from zapeval.reports.figures.curves import error_by_step
 
     with files_into(folder) as partial:
         error_by_step(

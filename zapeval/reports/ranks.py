@@ -88,13 +88,15 @@ def rank_intervals(
     errors = np.sqrt([spread.variance for spread, _ in tests])
     degrees = np.array([spread.degrees for spread, _ in tests])
     rng = np.random.default_rng(SEED)
-    root, widths = factor(runs, weights), inflation(degrees, rng)
+    # As wide as there are different degrees: a column for each pair would be gigabytes.
+    rounded, width = np.unique(np.round(degrees, 1), return_inverse=True)
+    root, widths = factor(runs, weights), inflation(rounded, rng)
     normal = normal_for(root, rng)
     found = []
     for entry, own in enumerate(scores):
         of = np.flatnonzero((sides == entry).any(axis=1))
         known = of[errors[of] > 0]
-        ratios = widths[:, known] * np.abs(normal @ root[:, known]) / errors[known]
+        ratios = widths[:, width[known]] * np.abs(normal @ root[:, known]) / errors[known]
         certain = chances[of] < _level(ratios)
         others = scores[sides[of].sum(axis=1) - entry]
         better, worse = certain & (others < own), certain & (others > own)

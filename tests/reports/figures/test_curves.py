@@ -10,7 +10,9 @@ from matplotlib.colors import to_hex
 
 from zapeval.benchmarks.benchmark import Benchmark, Series
 from zapeval.errors import NotFound, StorageError, UsageError
-from zapeval.reports.figures import COLOURS, error_by_step, figures_of
+from zapeval.reports.figures.curves import error_by_step, figures_of, labels_of
+from zapeval.reports.figures.look import COLOURS
+from zapeval.reports.figures.rows import curves_of_cards
 from zapeval.scoring.scorecard import Scorecard, SeriesLine
 from zapeval.scoring.scores import scores_of, summary_of
 from zapeval.scoring.tally import Cell, Tally
@@ -106,7 +108,8 @@ def card_of(benchmark=FEW, *, level=0.02, context=4, constant=(), intervals=Fals
 
 
 def drawn(cards, metric="mae", seconds=None, marked=()):
-    return figures_of(cards, metric, seconds, marked, "df/f")
+    labels = labels_of(metric, seconds=seconds)
+    return figures_of(curves_of_cards(cards, metric), cards[0].series, labels, marked)
 
 
 def curve(card, series, metric="mae"):
@@ -213,8 +216,7 @@ def test_the_axes_say_what_and_in_which_unit():
     assert figure.get_supylabel() == "MAE (df/f)"
     assert drawn(cards)["by_step"].get_supxlabel() == "steps ahead"
     assert drawn(cards, "correlation")["average"].get_supylabel() == "Pearson's r"
-    own = figures_of(cards, "mse", None, (), "z-score")
-    assert own["by_step"].get_supylabel() == "MSE ((z-score)²)"
+    assert labels_of("mse", "z-score") == ("steps ahead", "MSE ((z-score)²)")
 
 
 def test_panels_share_an_axis_unless_one_would_look_flat():
