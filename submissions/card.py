@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from zapeval.errors import InvalidInput
-from zapeval.recordings.documents import read_document
+from zapeval.recordings.documents import DOCUMENT_LIMIT, document_of
 from zapeval.recordings.stores import open_store, require
 from zapeval.scoring.scorecard import SCHEMA, Score, Scorecard, SeriesLine, Summary
 
@@ -96,10 +96,16 @@ def read_plain(path: Path) -> Scorecard:
         NotFound: There is no such file.
         InvalidInput: It is no scorecard, too large, nested too deep, or holds NaN.
     """
-    document = read_document(open_store(path.parent), path.name)
-    if document is None:
-        require(open_store(path.parent), path.name)
-    document = document or {}
+    return parse_plain(require(open_store(path.parent), path.name, DOCUMENT_LIMIT), path)
+
+
+def parse_plain(data: bytes, path: Path) -> Scorecard:
+    """Returns the scorecard in the bytes of a file, every value checked for its type.
+
+    Raises:
+        InvalidInput: It is no scorecard, nested too deep, or holds NaN.
+    """
+    document = document_of(data, str(path))
     if document.pop("schema", None) != SCHEMA:
         raise InvalidInput(f"{path}: is no scorecard; expected schema {SCHEMA!r}")
     _check_keys(document, path)

@@ -116,15 +116,23 @@ def read_fact_sheet(path: Path) -> FactSheet:
         InvalidInput: It is too large, no TOML, or a key is missing, unknown or wrong; says all that
             are.
     """
-    document = _parsed(require(open_store(path.parent), path.name, LIMIT), path)
+    return fact_sheet_of(_parsed(require(open_store(path.parent), path.name, LIMIT), path), path)
+
+
+def fact_sheet_of(document: dict[str, Any], where: object) -> FactSheet:
+    """Returns the fact sheet that a document holds.
+
+    Raises:
+        InvalidInput: A key is missing, unknown or wrong; says all that are.
+    """
     try:
         sheet = FactSheet.model_validate(document)
     except ValidationError as error:
-        found = [f"{path}: {_sentence(one)}" for one in error.errors(include_url=False)[:100]]
+        found = [f"{where}: {_sentence(one)}" for one in error.errors(include_url=False)[:100]]
         raise InvalidInput("\n".join(found), found) from error
     twice = [seed for seed in sheet.seeds if [*map(str, sheet.seeds)].count(str(seed)) > 1]
     if twice:
-        raise InvalidInput(f"{path}: seeds: {twice[0]!r} stands twice; name each once")
+        raise InvalidInput(f"{where}: seeds: {twice[0]!r} stands twice; name each once")
     return sheet
 
 

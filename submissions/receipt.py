@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from submissions.card import read_plain
+from submissions.card import parse_plain
 from zapeval.errors import InvalidInput, StorageError, UsageError
 from zapeval.recordings.documents import DOCUMENT_LIMIT, read_document
 from zapeval.recordings.stores import open_store, require
@@ -125,7 +125,7 @@ def statement_of(scorecard: Path, time: datetime) -> Statement:
         InvalidInput: It is no scorecard.
     """
     data = require(open_store(scorecard.parent), scorecard.name, DOCUMENT_LIMIT)
-    card = read_plain(scorecard)
+    card = parse_plain(data, scorecard)
     try:
         return Statement(
             **_identity(card),

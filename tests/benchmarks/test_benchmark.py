@@ -177,6 +177,7 @@ CHANGES = {
     "series": lambda b: replace(b, series=b.series[::-1]),
     "frames": lambda b: replace(b, frames=(("fish", 1000),)),
     "primary": lambda b: replace(b, primary="mse"),
+    "extra_metrics": lambda b: replace(b, extra_metrics=("mse_pooled",)),
     "summary_steps": lambda b: replace(b, summary_steps=(1,)),
     "sampled": lambda b: replace(b, sampled="series"),
 }

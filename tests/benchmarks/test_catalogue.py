@@ -51,7 +51,8 @@ def test_unknown_benchmark_lists_the_known_and_the_nearest():
         find_recipe("zapbenhc")
     text = str(caught.value)
     assert "benchmark 'zapbenhc': is not registered" in text
-    assert "known: zapbench, zapbench-mini, zapbench-smoke" in text
+    assert "known: " in text
+    assert "zapbench, zapbench-mini, zapbench-smoke" in text
     assert "did you mean 'zapbench'?" in text
 
 

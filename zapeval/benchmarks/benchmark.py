@@ -30,6 +30,9 @@ Span = tuple[int, int]
 PRIMARY = ("mae", "mse", "correlation")
 """Metrics that can be the summary."""
 
+EXTRA = ("mse_pooled",)
+"""Metrics that a benchmark may ask for beside those."""
+
 METRIC_DEFINITIONS = 1
 """Version of the metric definitions in zapeval/scoring/metrics.py; part of every digest."""
 
@@ -91,6 +94,7 @@ class Benchmark:
         series: What is averaged, in the order of every table.
         frames: (recording key, number of frames) of each recording.
         primary: The metric of the summary.
+        extra_metrics: Metrics beside the usual ones, in the order of tables.
         summary_steps: Steps (1-based) whose mean is the summary.
         sampled: What chance acts on: windows in time, or series (animals).
         frame_seconds: Time between frames in seconds, where it is known.
@@ -108,6 +112,7 @@ class Benchmark:
     frames: tuple[tuple[str, int], ...]
     summary_steps: tuple[int, ...]
     primary: str = "mae"
+    extra_metrics: tuple[str, ...] = ()
     sampled: Sampled = "time"
     frame_seconds: float | None = None
     title: str = ""
@@ -239,6 +244,12 @@ def _check_steps(benchmark: Benchmark) -> None:
             f"benchmark {benchmark.label}: primary metric {benchmark.primary!r}, expected one of "
             f"{', '.join(PRIMARY)}"
         )
+    unknown = [name for name in benchmark.extra_metrics if name not in EXTRA]
+    if unknown:
+        raise InvalidInput(
+            f"benchmark {benchmark.label}: extra metric {unknown[0]!r}, expected one of "
+            f"{', '.join(EXTRA)}"
+        )
     bad = [step for step in benchmark.summary_steps if not 1 <= step <= benchmark.steps]
     if bad or not benchmark.summary_steps:
         raise InvalidInput(
@@ -274,7 +285,11 @@ def _check_frames(benchmark: Benchmark, series: Series) -> None:
 
 
 def _identity(benchmark: Benchmark) -> Mapping[str, object]:
-    return {
+    # Named only where there are any: the digests of benchmarks without them stay what they were.
+    extra: dict[str, object] = (
+        {"extra_metrics": benchmark.extra_metrics} if benchmark.extra_metrics else {}
+    )
+    return extra | {
         "id": benchmark.id,
         "version": benchmark.version,
         "protocol": benchmark.protocol,

@@ -24,20 +24,25 @@ def read_document(store: Store, key: str) -> dict[str, Any] | None:
         InvalidInput: It is too large, no valid JSON object, nested too deep, or repeats a name.
     """
     data = store.read(key, DOCUMENT_LIMIT)
-    if data is None:
-        return None
+    return None if data is None else document_of(data, f"{store}/{key}")
+
+
+def document_of(data: bytes, where: str) -> dict[str, Any]:
+    """Returns the JSON object in bytes, whose number the caller has limited.
+
+    Raises:
+        InvalidInput: It is no valid JSON object, nested too deep, or repeats a name.
+    """
     try:
         document = strict_json(data.decode())
     except RecursionError as error:
-        raise _too_deep(store, key) from error
+        raise _too_deep(where) from error
     except ValueError as error:
-        raise InvalidInput(f"{store}/{key}: is not valid JSON: {error}") from error
+        raise InvalidInput(f"{where}: is not valid JSON: {error}") from error
     if not isinstance(document, dict):
-        raise InvalidInput(
-            f"{store}/{key}: is a JSON {type(document).__name__}, expected an object"
-        )
+        raise InvalidInput(f"{where}: is a JSON {type(document).__name__}, expected an object")
     if _levels(document) > NESTING_LIMIT:
-        raise _too_deep(store, key)
+        raise _too_deep(where)
     return document
 
 
@@ -73,8 +78,8 @@ def _children(node: object) -> Iterable[object]:
     return node if isinstance(node, list) else ()
 
 
-def _too_deep(store: Store, key: str) -> InvalidInput:
-    return InvalidInput(f"{store}/{key}: is nested deeper than {NESTING_LIMIT} levels")
+def _too_deep(where: str) -> InvalidInput:
+    return InvalidInput(f"{where}: is nested deeper than {NESTING_LIMIT} levels")
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,9 @@ mse            mean over n of mean over i of ``(p[i, n] - t[i, n])^2`` (same sec
 correlation    Pearson's r over i of neuron n, then mean over the neurons where both sides vary
                (the measure of Immer et al. 2025, arXiv 2503.00073, App. A.4, whose axes are not
                published; these are ours)
+mse_pooled     where a benchmark asks for it: the mean of ``(p - t)^2`` over every entry of all
+               series of a row at once, so that a series counts by its neurons (the loss of the
+               public code of Simeon et al. 2024; their Eq. 4 is the row ``average`` of mse)
 =============  =================================================================================
 """
 

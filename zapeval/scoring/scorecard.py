@@ -44,7 +44,7 @@ class Score:
     Attributes:
         series: Name of a series, ``average``, ``average:GROUP`` or ``pooled``.
         step: Steps ahead, 1-based.
-        metric: ``mae`` (df/f), ``mse`` (its square) or ``correlation``.
+        metric: ``mae`` (df/f), ``mse`` (its square), ``correlation``, or ``mse_pooled``.
         value: The score; None where it is undefined.
         low: Lower end of its 95 % interval, or None.
         high: Upper end, or None.

@@ -1,7 +1,9 @@
 """Scores: from a tally to every number of a scorecard.
 
 ``average`` is the unweighted mean over the series that are not held out, as in the papers;
-``average:GROUP`` the same within a group; ``pooled`` weights those series by their windows.
+``average:GROUP`` the same within a group; ``pooled`` weights those series by their windows. In
+every row ``mse_pooled`` weights them by their errors, one for each window, position and scored
+neuron.
 """
 
 from __future__ import annotations
@@ -19,20 +21,34 @@ from zapeval.scoring.tally import Cell, Tally
 def scores_of(tally: Tally, benchmark: Benchmark) -> tuple[Score, ...]:
     """Returns every score: series in the benchmark's order, then averages, then pooled."""
     names = [series.name for series in benchmark.series]
+    metrics = (*METRICS, *benchmark.extra_metrics)
     found = {
         (name, step, metric): _score(tally.cell(name, step), metric)
         for name in names
         for step in range(1, benchmark.steps + 1)
-        for metric in METRICS
+        for metric in metrics
     }
     scores = list(found.values())
     for row, members in averages(benchmark):
-        weights = [float(s.windows) for s in members] if row == "pooled" else None
         for step in range(1, benchmark.steps + 1):
-            for metric in METRICS:
+            for metric in metrics:
                 of = [found[series.name, step, metric] for series in members]
+                weights = weights_of(row, metric, [tally.cell(s.name, step) for s in members])
                 scores.append(_mean(row, step, metric, of, weights))
     return tuple(scores)
+
+
+def weights_of(row: str, metric: str, cells: Sequence[Cell]) -> list[float]:
+    """Returns what the series of a row weigh in the mean of a metric at one step.
+
+    Args:
+        row: ``average``, ``average:GROUP`` or ``pooled``.
+        metric: The metric.
+        cells: The cell of each series at that step.
+    """
+    if metric == "mse_pooled":
+        return [float(len(cell.squared) * cell.counts) for cell in cells]
+    return [float(len(cell.squared)) if row == "pooled" else 1.0 for cell in cells]
 
 
 def averages(benchmark: Benchmark) -> list[tuple[str, list[Series]]]:
@@ -61,6 +77,7 @@ def _score(cell: Cell, metric: str) -> Score:
     values: dict[str, Callable[[], float | None]] = {
         "mae": lambda: mean_error(cell.absolute, cell.counts),
         "mse": lambda: mean_error(cell.squared, cell.counts),
+        "mse_pooled": lambda: mean_error(cell.squared, cell.counts),
         "correlation": lambda: cell.correlation,
     }
     undefined = cell.undefined if metric == "correlation" else 0
@@ -73,9 +90,7 @@ def _score(cell: Cell, metric: str) -> Score:
     )
 
 
-def _mean(
-    row: str, step: int, metric: str, of: Sequence[Score], weights: list[float] | None
-) -> Score:
+def _mean(row: str, step: int, metric: str, of: Sequence[Score], weights: list[float]) -> Score:
     values = [score.value for score in of]
     known = [value for value in values if value is not None]
     # A null member makes the mean null: leaving it out would compare unlike averages.

@@ -21,7 +21,7 @@ from zapeval.benchmarks.benchmark import Benchmark
 from zapeval.scoring.longrun import FEWEST, LongRun, long_run
 from zapeval.scoring.metrics import METRICS
 from zapeval.scoring.scorecard import Score, Summary
-from zapeval.scoring.scores import averages
+from zapeval.scoring.scores import averages, weights_of
 from zapeval.scoring.student import critical
 from zapeval.scoring.tally import Cell, Tally
 
@@ -160,7 +160,7 @@ def with_intervals(
     """
     reasons = [UNDEFINED] if any(score.value is None for score in scores) else []
     if benchmark.sampled == "series":
-        spreads = _between_series(scores, benchmark)
+        spreads = _between_series(scores, tally, benchmark)
         few = sum(not series.held_out for series in benchmark.series) < FEWEST_SERIES
         return _applied(scores, summary, spreads, METHOD_SERIES, [FEW if few else SINGLE, *reasons])
     if benchmark.protocol == "next-step":
@@ -221,26 +221,28 @@ def _averaged(
     return rows
 
 
-def _between_series(scores: Sequence[Score], benchmark: Benchmark) -> dict[Key, Spread]:
+def _between_series(
+    scores: Sequence[Score], tally: Tally, benchmark: Benchmark
+) -> dict[Key, Spread]:
     """Returns the spread of the averages where series are sampled."""
     values = {(s.series, s.step, s.metric): s.value for s in scores}
     metrics = sorted({score.metric for score in scores})
     rows: dict[Key, Spread] = {}
     for row, members in averages(benchmark):
-        weights = [float(s.windows) if row == "pooled" else 1.0 for s in members]
+        cells = [tally.cell(s.name, 1) for s in members]  # series weigh the same at every step
         table = {
             (step, metric): [values[s.name, step, metric] for s in members]
             for step in range(1, benchmark.steps + 1)
             for metric in metrics
         }
         for (step, metric), column in table.items():
-            spread = spread_between(column, weights)
+            spread = spread_between(column, weights_of(row, metric, cells))
             if spread is not None:
                 rows[row, step, metric] = spread
         if row == "average":
             chosen = [table[step, benchmark.primary] for step in benchmark.summary_steps]
             means = [None if None in of else sum(of) / len(of) for of in zip(*chosen, strict=True)]
-            spread = spread_between(means, weights)
+            spread = spread_between(means, [1.0] * len(means))
             if spread is not None:
                 rows["summary", 0, benchmark.primary] = spread
     return rows

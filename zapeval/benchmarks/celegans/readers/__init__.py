@@ -1,0 +1,1 @@
+"""Readers: the files of each source, turned into raw worms."""
