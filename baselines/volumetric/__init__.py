@@ -1,0 +1,9 @@
+"""The volumetric video model: frames of video in, a frame of video out.
+
+Source: Immer et al. 2025, "Forecasting Whole-Brain Neuronal Activity from Volumetric Video"
+(arXiv 2503.00073).
+
+What a configuration says (``configuration``, ``structure``, ``fields``, ``sizes``) needs no JAX;
+the model (``blocks``, ``unet``, ``heads``, ``rollout``), its losses (``loss``, ``anatomy``) and
+where their arrays lie (``sharding``) do.
+"""
