@@ -30,8 +30,8 @@ constraints: ## resolve constraints.txt anew, on the oldest Python that is suppo
 	  { echo 'make: $(PYTHON) is not Python 3.11; name it: make constraints PYTHON=...' >&2; exit 1; }
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
-	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev,figures,baselines]'
-	{ echo '# What make installs: zapeval with its extras dev, figures and baselines, to the exact version.'; \
+	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
+	{ echo '# What make installs: zapeval with its extra dev, which brings all others but dask, to the exact version.'; \
 	  echo '# Written by "make constraints" on Python 3.11; do not edit by hand.'; \
 	  build/constraints/bin/python -m pip freeze --exclude zapeval | LC_ALL=C sort -f; \
 	} > build/constraints.txt
@@ -46,7 +46,7 @@ clean: ## remove everything that the other targets made
 GONE := $(shell test -x $(BIN)/python || echo gone)
 
 .venv/installed-demo: EXTRAS := figures,baselines
-.venv/installed-test: EXTRAS := dev,figures,baselines
+.venv/installed-test: EXTRAS := dev
 .venv/installed-%: pyproject.toml constraints.txt $(GONE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo 'make: $(PYTHON) is no Python 3.11 or newer; name one: make PYTHON=python3.12' >&2; exit 1; }

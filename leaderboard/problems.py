@@ -6,6 +6,7 @@ do. Nothing of the machine (paths, statements, traces) is ever part of it.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 
@@ -102,7 +103,7 @@ class TooMany(Problem):
     title = "That is too much for now"
 
     def __init__(self, detail: str, seconds: float, **extra: Any) -> None:
-        super().__init__(detail, headers={"Retry-After": str(max(1, round(seconds)))}, **extra)
+        super().__init__(detail, headers={"Retry-After": str(max(1, math.ceil(seconds)))}, **extra)
 
 
 class Full(Problem):
@@ -117,3 +118,10 @@ class Unavailable(Problem):
 
     status = 503
     title = "The server is not ready"
+
+
+class TooSlow(Problem):
+    """Says that a body did not arrive in the time that it is waited for."""
+
+    status = 408
+    title = "This took too long to arrive"

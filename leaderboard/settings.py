@@ -11,6 +11,9 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+API = "/api/v1"
+"""Where the web API begins."""
+
 _Count = Annotated[int, Field(ge=0)]
 _Some = Annotated[int, Field(ge=1)]
 _Seconds = Annotated[float, Field(gt=0)]

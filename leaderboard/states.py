@@ -48,7 +48,9 @@ AT_WORK = frozenset({State.checking, State.scoring})
 
 def locked(session: Session, submission_id: str) -> Submission | None:
     """Returns a submission that nobody else changes until this transaction ends."""
-    return session.get(Submission, submission_id, with_for_update=True, populate_existing=True)
+    return session.get(
+        Submission, submission_id, with_for_update={"of": Submission}, populate_existing=True
+    )
 
 
 def move(submission: Submission, to: State, *, reason: str = "", fault: str = "") -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    MetaData,
     String,
     Text,
     TypeDecorator,
@@ -53,8 +54,16 @@ class Moment(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """What all tables share."""
+    """What all tables share. Constraints have the same names in every database."""
 
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
     type_annotation_map = {  # noqa: RUF012 - SQLAlchemy reads it from the class
         datetime: Moment,
         dict[str, Any]: JSON,
@@ -182,7 +191,7 @@ class SubmissionFile(Base):
 
 
 class Job(Base):
-    """Work for a worker. ``kind``: ``score`` or ``rank``; ``state``: see jobs.py.
+    """Work for a worker. ``kind``: ``score``, ``rank``, ``rescore``; ``state``: see jobs.py.
 
     Attributes:
         subject: Id of the submission, or of the board.
@@ -228,9 +237,10 @@ class Board(Base):
     data: Mapped[str]
     main: Mapped[bool] = mapped_column(default=False)
     revision: Mapped[int] = mapped_column(default=1)
-    standings: Mapped[dict[str, Any] | None]
     ranked: Mapped[int] = mapped_column(default=0)
     created: Mapped[datetime] = mapped_column(default=now)
+    # Last, and megabytes: SQLite would walk through it for every column that came after.
+    standings: Mapped[dict[str, Any] | None]
 
     __table_args__ = (UniqueConstraint("digest", "context", "data"),)
 

@@ -1,0 +1,1 @@
+"""The web API: a router per noun, all under ``/api/v1``."""
