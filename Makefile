@@ -7,13 +7,16 @@ BENCH := $(sort $(wildcard bench/*.py))
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test bench constraints clean gone
+.PHONY: help demo serve test bench constraints clean gone
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/installed-demo ## forecast, score, rank and draw the embedded benchmark, into demo/
 	$(BIN)/zapeval demo --out demo
+
+serve: .venv/installed-serve ## a leaderboard at http://127.0.0.1:8000, kept in zapeval-board/
+	$(BIN)/zapeval serve
 
 test: .venv/installed-test ## lint, formatting, types, entries, then every test, the slow ones too
 	$(BIN)/ruff check .
@@ -46,6 +49,7 @@ clean: ## remove everything that the other targets made
 GONE := $(shell test -x $(BIN)/python || echo gone)
 
 .venv/installed-demo: EXTRAS := figures,baselines
+.venv/installed-serve: EXTRAS := leaderboard,submit
 .venv/installed-test: EXTRAS := dev
 .venv/installed-%: pyproject.toml constraints.txt $(GONE)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -15,13 +16,20 @@ from typing import final
 
 from fastapi import Request, Response
 
+from leaderboard.boards import Place
 from leaderboard.standings import Shelf
 
 HELD = 64 << 20
 """Bytes of answers that are kept."""
 
+FRESH = 0.25
+"""Seconds that the revision of a board may be old: many readers then ask the database once."""
+
 WORTH_PACKING = 1400
 """Answers below so many bytes fit a packet as they are."""
+
+
+_PLACES = 1000
 
 
 @final
@@ -72,11 +80,29 @@ class Answers:
 
 @final
 class Memory:
-    """What one process keeps between requests."""
+    """What one process keeps between requests.
 
-    def __init__(self) -> None:
+    Attributes:
+        fresh: Seconds that the revision of a board may be old.
+    """
+
+    def __init__(self, fresh: float = FRESH) -> None:
+        self.fresh = fresh
         self.standings = Shelf()
         self.answers = Answers()
+        self._places: dict[Hashable, tuple[float, Place]] = {}
+
+    def place(self, key: Hashable) -> Place | None:
+        """Returns a board that was found a moment ago, or None."""
+        until, place = self._places.get(key, (0.0, None))
+        return place if time.monotonic() < until else None
+
+    def found(self, key: Hashable, place: Place) -> Place:
+        """Keeps a board that was found now, and returns it."""
+        if len(self._places) >= _PLACES:
+            self._places.clear()
+        self._places[key] = (time.monotonic() + self.fresh, place)
+        return place
 
 
 async def memory(request: Request) -> Memory:
@@ -115,21 +141,34 @@ def respond(
         private: Whether it is for one reader: it is then neither kept here nor by anything between.
         headers: Further headers.
     """
-    said = {
+    kept = recall(request, tag, private=private, headers=headers)
+    if kept is not None:
+        return kept
+    answer = packed(*make())
+    if not private:
+        _memory(request).answers.keep(tag, answer)
+    return send(request, answer, _headers(tag, headers, private=private))
+
+
+def recall(
+    request: Request, tag: str, *, private: bool = False, headers: dict[str, str] | None = None
+) -> Response | None:
+    """Returns 304 where the reader has an answer, else the kept one, else None; see respond."""
+    if tag in _known(request):
+        return Response(status_code=304, headers=_headers(tag, headers, private=private))
+    answer = None if private else _memory(request).answers.get(tag)
+    if answer is None:
+        return None
+    return send(request, answer, _headers(tag, headers, private=private))
+
+
+def _headers(tag: str, headers: dict[str, str] | None, *, private: bool) -> dict[str, str]:
+    return {
         "ETag": tag,
         "Vary": "Accept-Encoding, Authorization, Cookie",
         "Cache-Control": "private, no-cache" if private else "public, max-age=0, must-revalidate",
         **(headers or {}),
     }
-    if tag in _known(request):
-        return Response(status_code=304, headers=said)
-    answers = _memory(request).answers
-    answer = None if private else answers.get(tag)
-    if answer is None:
-        answer = packed(*make())
-        if not private:
-            answers.keep(tag, answer)
-    return send(request, answer, said)
 
 
 def send(request: Request, answer: Answer, headers: dict[str, str]) -> Response:

@@ -11,7 +11,6 @@ from threading import BoundedSemaphore, Lock
 from typing import final
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
@@ -19,8 +18,9 @@ from leaderboard import dossiers
 from leaderboard.auth import Identity
 from leaderboard.boards import Place
 from leaderboard.choices import one_of, only_known
-from leaderboard.columns import compact, duration
-from leaderboard.formats import Cell, Heading, Table
+from leaderboard.comparison_tables import pairs_table, scores_table
+from leaderboard.comparison_views import SUMMARY, Compared, ComparisonView, LeftOut
+from leaderboard.formats import Table
 from leaderboard.problems import Invalid, Unavailable
 from leaderboard.standings import Cost, Number, Pair, Shelf, Standing
 from leaderboard.tables import Entry, Result
@@ -29,8 +29,6 @@ from zapeval.reports.comparison import Comparison, Row, compare
 from zapeval.reports.entries import COLUMNS, Kept, require_comparable
 from zapeval.reports.entries import Entry as Contender
 from zapeval.reports.skill import Estimate
-from zapeval.reports.standings import letter, percent, probability
-from zapeval.reports.tables import NONE, shortened, written_alike
 from zapeval.scoring.scorecard import SeriesLine
 
 FEWEST, MOST = 2, 20
@@ -42,94 +40,9 @@ KEYS = ("entries", "metric", "series", "step", "baseline")
 SEEDS = 100
 """Most seeds that are compared together."""
 
-SUMMARY = "summary"
-
 _AT_ONCE = BoundedSemaphore(2)
 _PATIENCE = 20.0
 _KEPT = 16
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-@final
-class Compared(_Part):
-    """One entry of a comparison.
-
-    Attributes:
-        entry: Its id.
-        slug: Its name in addresses.
-        name: What its authors call it.
-        mark: ``partial``, ``reported`` or "".
-        seeds: Number of its seeds.
-        rank: Rank among the compared ones, or None.
-        ranks: 95 % interval of that rank, or None.
-        group: Tie group among them, or None.
-        score: Its score on the slice.
-        two_se: Two standard errors of the mean over seeds, or None.
-        skill: 1 - score / that of the baseline.
-        wins: Share of series x steps at which it beats the baseline.
-        cost: What it took.
-    """
-
-    entry: str
-    slug: str
-    name: str
-    mark: str
-    seeds: int
-    rank: int | None
-    ranks: tuple[int, int] | None
-    group: int | None
-    score: Number
-    two_se: float | None
-    skill: Number | None
-    wins: Number | None
-    cost: Cost
-
-
-@final
-class LeftOut(_Part):
-    """An entry without differences, and why."""
-
-    entry: str
-    name: str
-    reason: str
-
-
-@final
-class ComparisonView(_Part):
-    """A comparison; the page and its twins are made of it.
-
-    Attributes:
-        board: The board that all entries are on.
-        metric: Metric of the slice.
-        series: A series or a row of averages.
-        step: A step, or ``summary``: the mean over the steps of the summary.
-        baseline: Slug of what skill and wins are against, or None.
-        method: How intervals and p-values were made, or None.
-        reason: Why there are none, or None.
-        entries: The entries, the best first.
-        pairs: Their differences, the better less the worse.
-        left_out: Entries that have no sums to compare, and why.
-        metrics: Metrics to choose from.
-        rows: Series to choose from.
-        steps: Steps to choose from.
-    """
-
-    board: Place
-    metric: str
-    series: str
-    step: str
-    baseline: str | None
-    method: str | None
-    reason: str | None
-    entries: tuple[Compared, ...]
-    pairs: tuple[Pair, ...]
-    left_out: tuple[LeftOut, ...]
-    metrics: tuple[str, ...]
-    rows: tuple[str, ...]
-    steps: tuple[str, ...]
 
 
 @final
@@ -255,7 +168,7 @@ def put_side_by_side(asked: Asked, query: Mapping[str, str]) -> Side:
         steps=steps,
     )
     return Side(
-        view=view, comparison=found, lines=lines, table=_table(view), pairs=_pair_table(view)
+        view=view, comparison=found, lines=lines, table=scores_table(view), pairs=pairs_table(view)
     )
 
 
@@ -405,164 +318,3 @@ def _pairs(found: Comparison, asked: Asked) -> tuple[Pair, ...]:
         )
         for pair in found.pairs
     )
-
-
-def _table(view: ComparisonView) -> Table:
-    write = written_alike([(one.score.value,) for one in view.entries])
-    columns: list[tuple[Heading, list[Cell]]] = [
-        (Heading(key="rank", text="rank"), [_whole(one.rank) for one in view.entries]),
-        (
-            Heading(key="name", text="entry", left=True),
-            [Cell(text=one.name, value=one.name, note=one.mark) for one in view.entries],
-        ),
-        (Heading(key="ranks", text="ranks, 95 %"), [_span(one.ranks) for one in view.entries]),
-        (
-            Heading(key="tie", text="tie"),
-            [Cell(text=letter(one.group), value=letter(one.group)) for one in view.entries],
-        ),
-        (
-            Heading(key="score", text=view.metric, interval=True),
-            [_estimate(one.score, write) for one in view.entries],
-        ),
-        (
-            Heading(key="seeds", text="seeds"),
-            [
-                Cell(
-                    text=str(one.seeds)
-                    + ("" if one.two_se is None else f", ± {write(one.two_se)}"),
-                    value=one.seeds,
-                )
-                for one in view.entries
-            ],
-        ),
-        (
-            Heading(key="skill", text="skill", interval=True),
-            [_estimate(one.skill, percent) for one in view.entries],
-        ),
-        (
-            Heading(key="wins", text="wins", interval=True),
-            [_estimate(one.wins, percent) for one in view.entries],
-        ),
-        (
-            Heading(key="parameters", text="parameters"),
-            [_amount(one.cost.parameters, compact) for one in view.entries],
-        ),
-        (
-            Heading(key="training", text="training"),
-            [_amount(one.cost.training_seconds, duration) for one in view.entries],
-        ),
-    ]
-    shown = [column for column in columns if any(cell.text not in ("", NONE) for cell in column[1])]
-    return Table(
-        title=_title(view),
-        headings=tuple(heading for heading, _ in shown),
-        rows=tuple(zip(*(cells for _, cells in shown), strict=True)),
-        notes=_notes(view),
-        identity=_identity(view),
-    )
-
-
-def _pair_table(view: ComparisonView) -> Table:
-    names = {one.entry: one.name for one in view.entries}
-    write = written_alike([(pair.difference,) for pair in view.pairs])
-    rows = []
-    for pair in view.pairs:
-        note = "" if pair.low is None else f"{write(pair.low)} to {write(pair.high)}"
-        rows.append(
-            (
-                Cell(text=names[pair.a], value=names[pair.a]),
-                Cell(text=names[pair.b], value=names[pair.b]),
-                Cell(
-                    text=write(pair.difference),
-                    value=pair.difference,
-                    low=pair.low,
-                    high=pair.high,
-                    note=note,
-                ),
-                _chance(pair.p),
-                _chance(pair.adjusted),
-            )
-        )
-    return Table(
-        title=f"Differences: {_title(view)}",
-        headings=(
-            Heading(key="better", text="better", left=True),
-            Heading(key="worse", text="worse", left=True),
-            Heading(key="difference", text="difference", interval=True),
-            Heading(key="p", text="p"),
-            Heading(key="adjusted", text="adjusted p"),
-        ),
-        rows=tuple(rows),
-        notes=(
-            "difference: the better less the worse, on the same windows",
-            f"adjusted p: Holm's method over these {len(view.pairs)} pairs",
-        ),
-        identity=_identity(view),
-    )
-
-
-def _title(view: ComparisonView) -> str:
-    at = "summary steps" if view.step == SUMMARY else f"step {view.step}"
-    where = f"{view.board.label}, context {view.board.context}"
-    return f"{view.metric} of {view.series}, {at}, on {where}"
-
-
-def _notes(view: ComparisonView) -> tuple[str, ...]:
-    said = [
-        f"ranks are those among these {len(view.entries)} entries, not those of the whole board"
-    ]
-    if view.reason:
-        said.append(f"no intervals or ties: {view.reason}")
-    else:
-        said.append(f"intervals: 95 % ({view.method})")
-    if view.baseline:
-        said.append(f"skill and wins: against {view.baseline}")
-    said += [f"left out: {one.name}: {one.reason}" for one in view.left_out]
-    return tuple(said)
-
-
-def _identity(view: ComparisonView) -> tuple[tuple[str, str | int], ...]:
-    place = view.board
-    return (
-        ("benchmark", place.label),
-        ("context", place.context),
-        ("data", shortened(place.data)),
-        ("metric", view.metric),
-        ("series", view.series),
-        ("step", view.step),
-    )
-
-
-def _whole(value: int | None) -> Cell:
-    return Cell(text=NONE if value is None else str(value), value=value)
-
-
-def _span(ranks: tuple[int, int] | None) -> Cell:
-    if ranks is None:
-        return Cell(text="")
-    text = str(ranks[0]) if ranks[0] == ranks[1] else f"{ranks[0]} to {ranks[1]}"
-    return Cell(text=text, value=text, low=ranks[0], high=ranks[1])
-
-
-def _estimate(number: Number | None, write: object) -> Cell:
-    assert callable(write)
-    if number is None or number.value is None:
-        return Cell(text=NONE)
-    if number.low is None or number.high is None:
-        return Cell(text=write(number.value), value=number.value)
-    return Cell(
-        text=write(number.value),
-        value=number.value,
-        low=number.low,
-        high=number.high,
-        note=f"{write(number.low)} to {write(number.high)}",
-    )
-
-
-def _amount(value: float | None, write: object) -> Cell:
-    assert callable(write)
-    return Cell(text="" if value is None else write(value), value=value)
-
-
-def _chance(p: float | None) -> Cell:
-    return Cell(text=NONE if p is None else probability(p), value=p)

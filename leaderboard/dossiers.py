@@ -2,198 +2,42 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import lru_cache
 from typing import Any, final
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
 from leaderboard.auth import Identity
 from leaderboard.boards import Place
 from leaderboard.choices import one_of
-from leaderboard.formats import Cell, Heading, Table
+from leaderboard.entry_views import (
+    EntryView,
+    FindingLine,
+    Published,
+    ResultLine,
+    VersionLine,
+)
+from leaderboard.formats import Table
 from leaderboard.problems import Invalid, Missing
-from leaderboard.standings import Number, Shelf, Standing
+from leaderboard.series_scores import (
+    mean_number,
+    published_lines,
+    published_scores,
+    scores_of,
+    series_scores,
+    table_of,
+)
+from leaderboard.standings import Number, Shelf
 from leaderboard.tables import Entry, Result
-from submissions.reported import Curve, Source
-from zapeval.reports.tables import NONE, mean_of, shortened, written_alike
 from zapeval.scoring.metrics import METRICS
 from zapeval.scoring.scorecard import Score, Scorecard, SeriesLine
 
-AVERAGE = "average"
-
 _CARD = TypeAdapter(Scorecard)
 _CARDS_KEPT = 64
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-@final
-class Published(_Part):
-    """Published numbers, as an entry keeps them.
-
-    Attributes:
-        steps: Steps of the summary.
-        by_step: The average at each of them.
-        metric: Metric of the summary.
-        source: Where they were taken from.
-        curves: Each series over all steps.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    steps: tuple[int, ...] = ()
-    by_step: dict[int, float | None] = {}
-    metric: str = "mae"
-    source: Source | None = None
-    curves: tuple[Curve, ...] = ()
-
-
-@final
-class FindingLine(_Part):
-    """A sign that forensics found; whether it is a fault is for people to say."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-    kind: str = ""
-    severity: str = ""
-    message: str = ""
-    evidence: dict[str, float | int | str | None] = {}
-
-
-@final
-class VersionLine(_Part):
-    """One version of an entry.
-
-    Attributes:
-        version: Its number, from 1.
-        newest: Whether it is what the board shows.
-        seeds: Number of its seeds.
-        summary: Mean of their summaries; the ends are the means of theirs.
-        partial: Whether neurons are missing.
-        created: When its first seed was scored.
-    """
-
-    version: int
-    newest: bool
-    seeds: int
-    summary: Number
-    partial: bool
-    created: datetime
-
-
-@final
-class ResultLine(_Part):
-    """One seed of the version that is shown.
-
-    Attributes:
-        id: Its id; scorecard, sums and receipt are below ``results/ID``.
-        seed: The seed, or "".
-        predictions: Digest of the predictions.
-        partial: Whether neurons are missing.
-        summary: The headline.
-        created: When it was scored.
-        findings: What forensics found.
-        sums: Whether its sums can be had.
-        receipt: Whether it has a signed receipt.
-        submission: Id of the submission; None for whoever may not see that.
-    """
-
-    id: str
-    seed: str
-    predictions: str
-    partial: bool
-    summary: Number
-    created: datetime
-    findings: tuple[FindingLine, ...]
-    sums: bool
-    receipt: bool
-    submission: str | None
-
-
-@final
-class SeriesScores(_Part):
-    """The scores of one series, or of a row of averages.
-
-    Attributes:
-        series: Its name.
-        held_out: Whether it stays out of the average.
-        windows: Its windows, or None.
-        steps: Score at each step, the mean over seeds.
-        mean: Mean over the steps of the summary.
-    """
-
-    series: str
-    held_out: bool
-    windows: int | None
-    steps: dict[int, Number]
-    mean: float | None
-
-
-@final
-class EntryView(_Part):
-    """What the board has on an entry; the page and its twins are made of it.
-
-    Attributes:
-        id: Its id.
-        slug: Its name in addresses.
-        name: What its authors call it.
-        origin: ``submission``, ``package`` or ``reported``.
-        visibility: ``private``, ``public`` or ``withdrawn``.
-        baseline: Whether it is a baseline.
-        verified: When somebody else ran it again, or None.
-        flag: Public reason of a flag, or "".
-        withdrawn: Public reason of its withdrawal, or "".
-        owner: Account that it belongs to, or "".
-        yours: Whether whoever asks may change it.
-        board: Its board.
-        created: When its first version was scored.
-        published: When it was published.
-        fact_sheet: What its authors say of it.
-        complete: Whether they said all that is asked for.
-        standing: Its row on the board, or None.
-        versions: Its versions, the newest first.
-        version: The version that is shown.
-        results: The seeds of that version.
-        source: Where reported numbers were taken from, or "".
-        metric: Metric of the scores.
-        metrics: Metrics that there are.
-        steps: Steps of the summary.
-        scores: Every series, then the average.
-    """
-
-    id: str
-    slug: str
-    name: str
-    origin: str
-    visibility: str
-    baseline: bool
-    verified: datetime | None
-    flag: str
-    withdrawn: str
-    owner: str
-    yours: bool
-    board: Place
-    created: datetime
-    published: datetime | None
-    fact_sheet: dict[str, Any]
-    complete: bool
-    standing: Standing | None
-    versions: tuple[VersionLine, ...]
-    version: int
-    results: tuple[ResultLine, ...]
-    source: str
-    metric: str
-    metrics: tuple[str, ...]
-    steps: tuple[int, ...]
-    scores: tuple[SeriesScores, ...]
 
 
 @final
@@ -290,8 +134,8 @@ def open_dossier(
         reported = None
     metrics = _metrics(cards, reported)
     metric = one_of(query, "metric", metrics, _default(standings.metric, metrics))
-    scores = _scores(cards, metric) if cards else _reported_scores(reported, metric)
-    lines = cards[0].series if cards else _reported_lines(scores)
+    scores = scores_of(cards, metric) if cards else published_scores(reported, metric)
+    lines = cards[0].series if cards else published_lines(scores)
     steps = _steps(cards, standings.steps if reported is None else reported.steps)
     view = EntryView(
         **{name: getattr(entry, name) for name in _PLAIN},
@@ -308,10 +152,10 @@ def open_dossier(
         metric=metric,
         metrics=metrics,
         steps=steps,
-        scores=_series_scores(lines, scores, steps),
+        scores=series_scores(lines, scores, steps),
     )
     maps = _maps(session, found)
-    table = _table(view, metric)
+    table = table_of(view, metric)
     return Dossier(view=view, cards=cards, lines=lines, scores=scores, maps=maps, table=table)
 
 
@@ -336,7 +180,7 @@ def _versions(session: Session, entry: Entry) -> tuple[VersionLine, ...]:
             version=version,
             newest=version == max(found),
             seeds=len(rows),
-            summary=_mean([Number(value=r.summary, low=r.low, high=r.high) for r in rows]),
+            summary=mean_number([Number(value=r.summary, low=r.low, high=r.high) for r in rows]),
             partial=any(row.partial for row in rows),
             created=rows[0].created,
         )
@@ -370,91 +214,6 @@ def _steps(cards: Sequence[Scorecard], standing: tuple[int, ...]) -> tuple[int, 
     return tuple(int(step) for step in said)
 
 
-def _scores(cards: Sequence[Scorecard], metric: str) -> dict[tuple[str, int], Score]:
-    """Returns the mean over seeds of each score; the ends of intervals are the means of theirs."""
-    found: dict[tuple[str, int], list[Score]] = {}
-    for card in cards:
-        for score in card.scores:
-            if score.metric == metric:
-                found.setdefault((score.series, score.step), []).append(score)
-    return {
-        key: Score(
-            series=key[0],
-            step=key[1],
-            metric=metric,
-            value=mean_of(one.value for one in of),
-            low=mean_of(one.low for one in of),
-            high=mean_of(one.high for one in of),
-            undefined=max(one.undefined for one in of),
-        )
-        for key, of in found.items()
-        if len(of) == len(cards)
-    }
-
-
-def _reported_scores(reported: Published | None, metric: str) -> dict[tuple[str, int], Score]:
-    if reported is None:
-        return {}
-    found: dict[tuple[str, int], list[float]] = {}
-    for curve in reported.curves:
-        for step, value in enumerate(curve.values, 1):
-            if curve.metric == metric:
-                found.setdefault((curve.series, step), []).append(value)
-    scores: dict[tuple[str, int], float | None] = {
-        key: statistics.fmean(values) for key, values in found.items()
-    }
-    if metric == reported.metric:
-        scores |= {(AVERAGE, step): value for step, value in reported.by_step.items()}
-    return {
-        key: Score(series=key[0], step=key[1], metric=metric, value=value)
-        for key, value in scores.items()
-    }
-
-
-def _reported_lines(scores: Mapping[tuple[str, int], Score]) -> tuple[SeriesLine, ...]:
-    names = dict.fromkeys(series for series, _ in scores if series != AVERAGE)
-    nothing: dict[str, Any] = {"group": "", "held_out": False, "neurons": 0, "scored": 0}
-    return tuple(SeriesLine(name=name, windows=0, missing=0, **nothing) for name in names)
-
-
-def _series_scores(
-    lines: Sequence[SeriesLine], scores: Mapping[tuple[str, int], Score], steps: Sequence[int]
-) -> tuple[SeriesScores, ...]:
-    groups = dict.fromkeys(f"{AVERAGE}:{s.group}" for s in lines if s.group and not s.held_out)
-    rows: list[tuple[str, bool, int | None]] = [
-        (line.name, line.held_out, line.windows or None) for line in lines
-    ]
-    rows += [(name, False, None) for name in (*groups, AVERAGE)]
-    last = {step for _, step in scores}
-    return tuple(
-        SeriesScores(
-            series=name,
-            held_out=held,
-            windows=windows,
-            steps={
-                step: _number(scores[name, step]) for step in sorted(last) if (name, step) in scores
-            },
-            mean=mean_of(
-                scores[name, step].value if (name, step) in scores else None for step in steps
-            ),
-        )
-        for name, held, windows in rows
-        if any((name, step) in scores for step in last)
-    )
-
-
-def _number(score: Score) -> Number:
-    return Number(value=score.value, low=score.low, high=score.high)
-
-
-def _mean(numbers: Sequence[Number]) -> Number:
-    return Number(
-        value=mean_of(one.value for one in numbers),
-        low=mean_of(one.low for one in numbers),
-        high=mean_of(one.high for one in numbers),
-    )
-
-
 def _result_line(result: Result, *, yours: bool) -> ResultLine:
     return ResultLine(
         id=result.id,
@@ -474,59 +233,6 @@ def _maps(session: Session, results: Sequence[Result]) -> dict[str, Any] | None:
     if not results:
         return None
     return session.scalar(select(Result.maps).where(Result.id == results[0].id))
-
-
-def _table(view: EntryView, metric: str) -> Table:
-    """Returns the scores of each series at the steps of the summary, as the page shows them."""
-    write = written_alike(
-        [[number.value for number in row.steps.values()] for row in view.scores]  # type: ignore[misc]
-    )
-    several = len(view.steps) > 1
-    headings = (
-        Heading(key="series", text="series", left=True),
-        Heading(key="windows", text="windows"),
-        *(Heading(key=f"step-{s}", text=f"step {s}", interval=True) for s in view.steps),
-        *([Heading(key="mean", text="mean")] if several else []),
-    )
-    rows = tuple(
-        (
-            Cell(text=row.series, value=row.series, note="held out" if row.held_out else ""),
-            Cell(text="" if row.windows is None else str(row.windows), value=row.windows),
-            *(_cell(row.steps.get(step, Number()), write) for step in view.steps),
-            *([Cell(text=write(row.mean), value=row.mean)] if several else []),
-        )
-        for row in view.scores
-    )
-    count = len(view.results)
-    notes = [f"{metric} of each series" + (f", the mean over {count} seeds" if count > 1 else "")]
-    if view.origin == "reported":
-        notes = [f"reported, not scored here: {view.source}"]
-    elif any(number.low is not None for row in view.scores for number in row.steps.values()):
-        notes.append("intervals: 95 %" + (", the means of those of the seeds" if count > 1 else ""))
-    place = view.board
-    return Table(
-        title=f"{metric} of {view.name} on {place.label}, context {place.context}",
-        headings=headings,
-        rows=rows,
-        notes=tuple(notes),
-        identity=(
-            ("entry", view.slug),
-            ("version", view.version),
-            ("benchmark", place.label),
-            ("context", place.context),
-            ("data", shortened(place.data)),
-            ("metric", metric),
-        ),
-    )
-
-
-def _cell(number: Number, write: Any) -> Cell:
-    if number.value is None:
-        return Cell(text=NONE)
-    note = "" if number.low is None else f"{write(number.low)} to {write(number.high)}"
-    return Cell(
-        text=write(number.value), value=number.value, low=number.low, high=number.high, note=note
-    )
 
 
 def by_seed(result: Result) -> tuple[bool, int, str]:

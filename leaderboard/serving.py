@@ -170,6 +170,10 @@ def _run(settings: Settings, listening: socket.socket, then: Callable[[], None])
         timeout_graceful_shutdown=int(GRACE),
     )
     server = uvicorn.Server(config)
+    for one in (signal.SIGTERM, signal.SIGINT):
+        # The server hears them too, and raises them once more when it has ended: by default that
+        # would end this process before its worker.
+        signal.signal(one, lambda *_: setattr(server, "should_exit", True))
 
     def wait() -> None:
         while not (server.started or server.should_exit):

@@ -20,6 +20,8 @@ Mark = Literal["", "partial", "reported"]
 
 _KEPT = 64
 
+_Key = tuple[str, int, int]
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -156,22 +158,36 @@ class Shelf:
     """Standings by board and what they were made from; the oldest give way."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, int, int], Standings] = OrderedDict()
+        self._kept: OrderedDict[_Key, Standings] = OrderedDict()
         self._lock = Lock()
+        self._reading = Lock()
 
     def of(self, session: Session, board: str, revision: int, ranked: int) -> Standings:
         """Returns a board's standings; they are empty before it was ranked."""
         key = (board, revision, ranked)
+        kept = self._get(key)
+        if kept is not None:
+            return kept
+        # Many may ask for a new revision at once: one reads, the others wait for what it found.
+        with self._reading:
+            return self._get(key) or self._keep(key, _read(session, board))
+
+    def _get(self, key: _Key) -> Standings | None:
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
-                return self._kept[key]
-        asked = select(cast(Board.standings, Text)).where(Board.id == board)
-        # As text: pydantic reads megabytes of it several times faster than through a dict.
-        found = session.scalar(asked)
-        standings = Standings.model_validate_json("{}" if found in (None, "null") else found)
+            return self._kept.get(key)
+
+    def _keep(self, key: _Key, standings: Standings) -> Standings:
         with self._lock:
             self._kept[key] = standings
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         return standings
+
+
+def _read(session: Session, board: str) -> Standings:
+    asked = select(cast(Board.standings, Text)).where(Board.id == board)
+    # As text: pydantic reads megabytes of it faster than through a dict.
+    found = session.scalar(asked)
+    return Standings.model_validate_json("{}" if found in (None, "null") else found)

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from leaderboard import jobs
-from leaderboard.dossiers import FindingLine
+from leaderboard.entry_views import FindingLine
 from leaderboard.standings import Number
 from leaderboard.states import State
 from leaderboard.storage import Storage

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import final
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,7 +29,7 @@ from leaderboard.scorer import Failed, Halted, Scorer, put_off
 from leaderboard.settings import Settings
 from leaderboard.storage import Storage
 from leaderboard.sweeping import sweep
-from leaderboard.tables import Board
+from leaderboard.tables import Board, Submission
 
 log = logging.getLogger("leaderboard.worker")
 
@@ -136,8 +137,6 @@ class Worker:
         log.warning("job %s: %s, %s: %s", held.id, what, failed.fault, failed.error[:2000])
 
     def _digest_of(self, held: Claim) -> str:
-        from leaderboard.tables import Submission
-
         with self._database.read() as session:
             benchmark = session.get_one(Submission, held.subject).benchmark
         return self._catalogue[benchmark].digest
@@ -171,10 +170,10 @@ class Worker:
             self._swept = time_now
             sweep(self._storage, self._database, self._settings)
 
-    def _guarded(self, what: object) -> bool:
+    def _guarded(self, what: Callable[[], bool]) -> bool:
         """Does something; a database that does not answer is asked again later."""
         try:
-            return bool(what())  # type: ignore[operator]
+            return what()
         except SQLAlchemyError as error:
             log.warning("the database does not answer: %s", error)
         except OSError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from submissions.card import Card
 from zapeval.benchmarks.benchmark import Benchmark
-from zapeval.scoring.metrics import METRICS
+from zapeval.scoring.metrics import METRICS, range_of
 from zapeval.scoring.scorecard import Score, Scorecard, Summary
 from zapeval.scoring.scores import scores_of, summary_of
 from zapeval.scoring.tally import Cell, Tally
@@ -62,8 +61,7 @@ def _out_of_range(scores: Sequence[Score]) -> Iterator[str]:
         if score.value is None:
             continue
         errors[score.series, score.step, score.metric] = score.value
-        low = -1.0 if score.metric == "correlation" else 0.0
-        high = 1.0 if score.metric == "correlation" else math.inf
+        low, high = range_of(score.metric)
         # A sum of products in float64 may exceed the bound in its last digits.
         if not low - CLOSE <= score.value <= high + CLOSE:
             yield f"{where} is {score.value!r}, expected {low:g} to {high:g}"

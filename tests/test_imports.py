@@ -40,7 +40,7 @@ FACADE = ("zapeval", "zapeval.__main__")
 
 HOMES = {
     "baselines": ("jax", "jaxlib", "flax", "optax", "orbax"),
-    "leaderboard": ("fastapi", "uvicorn", "sqlalchemy"),
+    "leaderboard": ("alembic", "fastapi", "httpx2", "jinja2", "sqlalchemy", "starlette", "uvicorn"),
     "zapeval.recordings": ("tensorstore", "blosc", "h5py", "google_crc32c"),
 }
 """The one place where each of these libraries may be imported."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, ConfigDict
 
 from leaderboard import charts
 from leaderboard.api.deps import Db
 from leaderboard.boards import BoardLine, BoardView, Place, Shown, find_board, list_boards, show
 from leaderboard.boards import neighbours as others_of
-from leaderboard.caching import Memory, memory, respond, tag_of
+from leaderboard.caching import Memory, memory, recall, respond, tag_of
 from leaderboard.choices import only_known, read_choice
 from leaderboard.columns import columns_of
 from leaderboard.database import Database
@@ -70,19 +71,19 @@ def boards(request: Request, database: Db, kept: Kept) -> Boards:
 
 
 @router.get("/{benchmark}/{context}.{ending}")
-def board_twin(
+async def board_twin(
     request: Request, benchmark: Benchmark, context: Context, ending: str, database: Db, kept: Kept
 ) -> Response:
     """Returns a board as ``csv``, ``md`` or ``tex``: the same rows and columns."""
-    return _twin(request, database, kept, (benchmark, context), ending)
+    return await _twin(request, database, kept, (benchmark, context), ending)
 
 
 @router.get("/{benchmark}/{context}", response_model=BoardView)
-def board(
+async def board(
     request: Request, benchmark: Benchmark, context: Context, database: Db, kept: Kept
 ) -> Response:
     """Returns a board: sorted, filtered, a page of 100 rows at a time."""
-    return _twin(request, database, kept, (benchmark, context), "json")
+    return await _twin(request, database, kept, (benchmark, context), "json")
 
 
 @router.get("/{benchmark}/{context}/charts/{name}")
@@ -90,7 +91,7 @@ def board_chart(
     request: Request, benchmark: Benchmark, context: Context, name: str, database: Db, kept: Kept
 ) -> Response:
     """Returns a chart of a board as Vega-Lite: ``ranking``, ``steps``, ``cost``."""
-    place = place_of(request, database, benchmark, context)
+    place = place_of(request, database, kept, benchmark, context)
 
     def make() -> tuple[str, str]:
         shown = shown_of(request, database, kept, place)
@@ -105,14 +106,23 @@ def changes(
 ) -> Changes:
     """Returns how the entries of a board stand on the board of the version before."""
     only_known(request.query_params.multi_items(), ("board",))
-    place = place_of(request, database, benchmark, context)
+    place = place_of(request, database, kept, benchmark, context)
     return changes_of(database, kept, place)
 
 
-def place_of(request: Request, database: Database, benchmark: str, context: int) -> Place:
+def known_place(request: Request, kept: Memory, benchmark: str, context: int) -> Place | None:
+    """Returns the board that a request is about, where it was found a moment ago."""
+    return kept.place((benchmark, context, request.query_params.get("board", "")))
+
+
+def place_of(
+    request: Request, database: Database, kept: Memory, benchmark: str, context: int
+) -> Place:
     """Returns the board that a request is about."""
+    board = request.query_params.get("board", "")
     with database.read() as session:
-        return find_board(session, benchmark, context, request.query_params.get("board", ""))
+        place = find_board(session, benchmark, context, board)
+    return kept.found((benchmark, context, board), place)
 
 
 def tag_for(request: Request, place: Place, *parts: object) -> str:
@@ -176,12 +186,22 @@ def ending_of(ending: str) -> str:
     return TWINS[ending][0]
 
 
-def _twin(
+async def _twin(
     request: Request, database: Database, kept: Memory, at: tuple[str, int], ending: str
 ) -> Response:
     if ending != "json":
         ending_of(ending)
-    place = place_of(request, database, *at)
+    place = known_place(request, kept, *at)
+    quick = None if place is None else recall(request, tag_for(request, place, ending))
+    if quick is not None:
+        return quick
+    return await run_in_threadpool(_made, request, database, kept, at, ending)
+
+
+def _made(
+    request: Request, database: Database, kept: Memory, at: tuple[str, int], ending: str
+) -> Response:
+    place = place_of(request, database, kept, *at)
 
     def make() -> tuple[str, str]:
         shown = shown_of(request, database, kept, place)

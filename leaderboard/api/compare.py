@@ -12,7 +12,8 @@ from leaderboard.api.deps import Anyone, Db
 from leaderboard.auth import Identity
 from leaderboard.caching import Memory, memory, respond, tag_of
 from leaderboard.choices import one_of
-from leaderboard.comparing import Asked, ComparisonView, Side, ask, chosen_ids, put_side_by_side
+from leaderboard.comparing import Asked, Side, ask, chosen_ids, put_side_by_side
+from leaderboard.comparison_views import ComparisonView
 from leaderboard.database import Database
 from leaderboard.formats import TWINS
 from zapeval.reports.figures.vega import as_text

@@ -19,7 +19,8 @@ from leaderboard.auth import Identity
 from leaderboard.caching import Memory, memory, respond, tag_of
 from leaderboard.choices import only_known
 from leaderboard.database import Database
-from leaderboard.dossiers import Dossier, EntryView, may_change, open_dossier, visible_entry
+from leaderboard.dossiers import Dossier, may_change, open_dossier, visible_entry
+from leaderboard.entry_views import EntryView
 from leaderboard.formats import TWINS, Cell, Heading, Table, to_csv
 from leaderboard.intake import sheet_of
 from leaderboard.problems import Missing

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse
 
 from leaderboard import charts
@@ -12,6 +14,7 @@ from leaderboard.api.boards import (
     Benchmark,
     Context,
     changes_of,
+    known_place,
     place_of,
     shown_of,
     tag_for,
@@ -22,9 +25,10 @@ from leaderboard.api.deps import Anyone, Config, Db
 from leaderboard.api.entries import EntryId, dossier_of, entry_tag
 from leaderboard.benchmarks import known_benchmarks, one_benchmark
 from leaderboard.boards import list_boards
-from leaderboard.caching import Memory, memory, respond, tag_of
+from leaderboard.caching import Memory, memory, recall, respond, tag_of
 from leaderboard.choices import FACETS, only_known
 from leaderboard.comparing import put_side_by_side
+from leaderboard.database import Database
 from leaderboard.dossiers import visible_entry
 from leaderboard.pages import assets, drawing, forms, progress, reference
 from leaderboard.pages.rendering import POLICY, base_of, page, render, signed_in
@@ -53,11 +57,22 @@ def twin(request: Request) -> Response:
 
 
 @router.get("/boards/{benchmark}/{context}")
-def board_page(
+async def board_page(
     request: Request, benchmark: Benchmark, context: Context, database: Db, kept: Kept
 ) -> Response:
     """Shows a board."""
-    place = place_of(request, database, benchmark, context)
+    place = known_place(request, kept, benchmark, context)
+    if place is not None and signed_in(request) is None:
+        quick = recall(request, _tag(request, tag_for(request, place)), headers=_HEADERS)
+        if quick is not None:
+            return quick
+    return await run_in_threadpool(_board_page, request, benchmark, context, database, kept)
+
+
+def _board_page(
+    request: Request, benchmark: str, context: int, database: Database, kept: Memory
+) -> Response:
+    place = place_of(request, database, kept, benchmark, context)
 
     def make() -> dict[str, object]:
         shown = shown_of(request, database, kept, place)
@@ -96,7 +111,7 @@ def changes_page(
 ) -> Response:
     """Shows what a benchmark's version changed."""
     only_known(request.query_params.multi_items(), ("board",))
-    place = place_of(request, database, benchmark, context)
+    place = place_of(request, database, kept, benchmark, context)
     return render(request, "changes.html", changes=changes_of(database, kept, place))
 
 
@@ -171,17 +186,25 @@ for part in (assets, progress, reference, forms):
 
 
 def _page(
-    request: Request, state: object, name: str, make: object, *, private: bool = False
+    request: Request,
+    state: object,
+    name: str,
+    make: Callable[[], dict[str, object]],
+    *,
+    private: bool = False,
 ) -> Response:
     """Returns a page, unless the reader has it already; for a person it is made for them alone."""
-    assert callable(make)
-    identity = signed_in(request)
-    who = None if identity is None else (identity.user_id, identity.name, identity.is_admin)
-    tag = tag_of("page", state, who, base_of(request), request.url.path, request.url.query)
     return respond(
         request,
-        tag,
+        _tag(request, state),
         lambda: (page(request, name, **make()), HTML),
-        private=private or identity is not None,
+        private=private or signed_in(request) is not None,
         headers=_HEADERS,
     )
+
+
+def _tag(request: Request, state: object) -> str:
+    """Returns the tag of a page: of what it shows, to whom, and where."""
+    identity = signed_in(request)
+    who = None if identity is None else (identity.user_id, identity.name, identity.is_admin)
+    return tag_of("page", state, who, base_of(request), request.url.path, request.url.query)

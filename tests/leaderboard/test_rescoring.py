@@ -59,6 +59,7 @@ def work(settings: Settings, *, everything: bool = False) -> int:
     return count
 
 
+@pytest.mark.slow
 def test_a_new_version_scores_what_is_kept_and_both_stay(
     database: Database, settings: Settings, package: Path, tmp_path: Path
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_new_version_scores_what_is_kept_and_both_stay(
     assert found.difference is not None and found.difference < 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_what_does_not_fit_the_new_version_is_tried_once(
     database: Database, settings: Settings, package: Path, tmp_path: Path
@@ -118,6 +120,7 @@ def test_what_does_not_fit_the_new_version_is_tried_once(
         assert len(session.scalars(select(Result)).all()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_everything_again_adds_nothing_where_nothing_changed(
     database: Database, settings: Settings, package: Path, tmp_path: Path

@@ -137,7 +137,7 @@ def test_a_submission_scores_as_it_does_at_home(
     assert board.main and board.ranked == board.revision
     # Private until its owner publishes it.
     assert board.standings is not None and board.standings["rows"] == []
-    assert os.listdir(Storage(settings).root / "scratch") == []
+    assert list((Storage(settings).root / "scratch").iterdir()) == []
 
 
 def missing_chunk(folder: Path) -> None:
@@ -245,6 +245,7 @@ BAD: dict[Damage, str] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_bad_stores_fail_with_reasons_and_good_ones_between_them_score(
     database: Database, settings: Settings, worker: Worker, store: Path
@@ -274,6 +275,7 @@ def test_bad_stores_fail_with_reasons_and_good_ones_between_them_score(
         assert found(database, one).state == State.scored
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_odd_but_honest_stores_score(
     database: Database, settings: Settings, worker: Worker, tmp_path: Path, store: Path

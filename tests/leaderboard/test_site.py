@@ -7,8 +7,10 @@ from html.parser import HTMLParser
 
 import placed
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from leaderboard.caching import Memory
 from leaderboard.database import Database
 from leaderboard.tables import Submission, new_id, now
 
@@ -45,6 +47,12 @@ def marks_of(page: str) -> _Marks:
     found = _Marks()
     found.feed(page)
     return found
+
+
+@pytest.fixture(autouse=True)
+def fresh(app: FastAPI) -> None:
+    """Every request asks the database anew."""
+    app.state.memory = Memory(fresh=0.0)
 
 
 @pytest.fixture

@@ -88,6 +88,7 @@ def _scores(process: psutil.Process) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_a_worker_killed_at_any_moment_loses_nothing_and_doubles_nothing(
     database: Database, settings: Settings, store: Path
 ) -> None:
@@ -113,8 +114,13 @@ def test_a_worker_killed_at_any_moment_loses_nothing_and_doubles_nothing(
     with running(settings):
         assert until(lambda: idle(database) and not set(states(database)) - {State.scored})
     assert_whole(database, ids)
+    with database.read() as session:
+        attempts = session.scalars(select(Job.attempts).where(Job.kind == "score")).all()
+    # Some were hit at work.
+    assert sum(attempts) > len(ids)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True)
 def test_two_workers_share_a_queue(database: Database, settings: Settings, store: Path) -> None:
     ids = [
@@ -171,6 +177,7 @@ def test_a_submission_cancelled_while_it_is_scored_has_no_result(
         assert result.submission_id == two
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_a_frozen_worker_cannot_finish_what_another_took_over(
     database: Database, settings: Settings, store: Path

@@ -19,6 +19,7 @@ from twins import long_run_by_loops
 from zapeval.benchmarks.benchmark import Benchmark, Series
 from zapeval.benchmarks.own import read_own
 from zapeval.scoring.longrun import FEWEST, long_run
+from zapeval.scoring.metrics import range_of
 from zapeval.scoring.uncertainty import (
     Spread,
     about_frames,
@@ -79,7 +80,7 @@ def values(card):
 
 def expected_ends(value, variance, degrees):
     half = stats.t.isf(0.025, degrees) * math.sqrt(variance)
-    return pytest.approx((value - half, value + half), rel=1e-8)
+    return pytest.approx((max(0.0, value - half), value + half), rel=1e-8)
 
 
 def errors_by_loops(tally, series, step, metric):
@@ -461,3 +462,14 @@ def test_contributions_average_to_the_scores(tmp_path):
         for step in range(1, 6):
             mean = found[:, step - 1, column].mean()
             assert mean == pytest.approx(card.value("condition 2", step, metric), rel=1e-12)
+
+
+@given(st.floats(0, 1), st.floats(0, 10), st.floats(2, 50))
+def test_an_interval_ends_where_the_metric_does(value, variance, degrees):
+    spread = Spread(variance=variance, degrees=degrees)
+    for metric in ("mae", "mse", "correlation"):
+        least, most = range_of(metric)
+        low, high = spread.around(value, range_of(metric))
+        wide = spread.around(value)
+        assert least <= low <= value <= high <= most
+        assert low in (least, wide[0]) and high in (most, wide[1])

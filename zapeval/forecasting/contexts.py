@@ -51,7 +51,20 @@ class VideoContexts:
         Raises:
             StorageError: They can't be read.
         """
-        return self._video.read(self._spans[window]).astype(np.float32, copy=False)
+        return self.part(window)
+
+    def part(self, window: int, *space: Span) -> np.ndarray:
+        """Returns a part of the frames of one window, float32 ``[context, ..]``.
+
+        Args:
+            window: The window.
+            space: Voxels ``[start, stop)`` along x, y and z; what is left out is whole.
+
+        Raises:
+            InvalidInput: A range does not lie in the frames.
+            StorageError: They can't be read.
+        """
+        return self._video.read(self._spans[window], *space).astype(np.float32, copy=False)
 
     def head(self, frames: int) -> VideoContexts:
         """Returns the first frames of each window."""
@@ -159,6 +172,15 @@ def contexts_of(
         future_stimulus=future,
         video=video,
     )
+
+
+def video_of(recording: Recording) -> Array:
+    """Returns the video of a recording, ``[frames, x, y, z]``.
+
+    Raises:
+        InvalidInput: It has none, or one of another length than its activity.
+    """
+    return _part(recording, VIDEO)
 
 
 def data_mark(benchmark: Benchmark, recordings: Recordings, context: int) -> str:

@@ -1,6 +1,7 @@
 """The split: which windows a forecaster learns from and is chosen by.
 
-None of them, context or targets, holds a frame that any series of the recording is tested on.
+None of them, context or targets, holds a frame that any series of the recording is tested on; save
+validation windows, for a forecaster that says that it leaks.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ def train_origins(
         for span in series.train
         for origin in windows_in(span, benchmark.horizon)
         if context_span(benchmark, origin, context)[0] >= span[0]
-        and not _touches(benchmark, origin, context, tested)
+        and not touches(benchmark, origin, context, tested)
     )
 
 
@@ -32,11 +33,11 @@ def validation_origins(
         for span in series.validation
         for origin in windows_in(span, benchmark.horizon)
         if context_span(benchmark, origin, context)[0] >= 0
-        and not _touches(benchmark, origin, context, tested)
+        and not touches(benchmark, origin, context, tested)
     )
 
 
-def _touches(benchmark: Benchmark, origin: int, context: int, tested: np.ndarray) -> bool:
+def touches(benchmark: Benchmark, origin: int, context: int, tested: np.ndarray) -> bool:
     """Tells whether a window, context and targets, holds a frame that is tested on."""
     start = context_span(benchmark, origin, context)[0]
     return bool(tested[start : origin + benchmark.horizon].any())

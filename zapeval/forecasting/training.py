@@ -3,7 +3,8 @@
 A training window has all its frames, context and targets, in one training range of its series. A
 validation window has its targets in a validation range; its context may reach back into what comes
 before, as in Lueckmann et al. 2025 (arXiv 2503.02618), section 3.2. A window that would hold a
-frame that any series of the recording is tested on is none.
+frame that any series of the recording is tested on is none; a forecaster that says that it leaks
+is handed such validation windows too, for benchmarks that are published with one half for both.
 """
 
 from __future__ import annotations
@@ -23,8 +24,13 @@ from zapeval.benchmarks.benchmark import (
     mask_array,
 )
 from zapeval.errors import BrokenPlugin, InvalidInput
-from zapeval.forecasting.contexts import Contexts, contexts_of, targets_of
-from zapeval.forecasting.split import tested_frames, train_origins, validation_origins
+from zapeval.forecasting.contexts import Contexts, contexts_of, targets_of, video_of
+from zapeval.forecasting.split import (
+    tested_frames,
+    touches,
+    train_origins,
+    validation_origins,
+)
 from zapeval.recordings.arrays import Array
 from zapeval.recordings.frames import Frames
 from zapeval.recordings.recording import NeuronTable, Recording, Recordings
@@ -130,7 +136,12 @@ class TrainingSeries:
 
     def sealed(self) -> TrainingSeries:
         """Returns the series for a forecaster that may not read test frames."""
-        return replace(self, _leaks=False)
+        kept = tuple(
+            origin
+            for origin in self.validation_origins
+            if not touches(self._benchmark, origin, self._context, self._tested)
+        )
+        return replace(self, validation_origins=kept, _leaks=False)
 
     def activity(self, span: Span, columns: Span | None = None) -> np.ndarray:
         """Returns frames of a training or validation range, float32 ``[frames, neurons]``.
@@ -152,14 +163,35 @@ class TrainingSeries:
                 f"{self.name}: frames [{span[0]}, {span[1]}) are not training or validation "
                 f"frames, which are {list(self.train + self.validation)}"
             )
-        if self._tested[span[0] : span[1]].any():
-            first = span[0] + int(self._tested[span[0] : span[1]].argmax())
-            raise InvalidInput(
-                f"{self.name}: frames [{span[0]}, {span[1]}) hold frame {first}, which recording "
-                f"{self.recording!r} is tested on; move the benchmark's range"
-            )
+        self._check_untested(span)
         spans = (span,) if columns is None else (span, columns)
         return self._recording.activity.read(*spans).astype(np.float32, copy=False)
+
+    def video(self, span: Span, *space: Span) -> np.ndarray:
+        """Returns frames of the video that nobody is tested on, float32 ``[frames, x, y, z]``.
+
+        Args:
+            span: Frames ``[start, stop)``.
+            space: Voxels ``[start, stop)`` along x, y and z; what is left out is whole.
+
+        Raises:
+            InvalidInput: A frame is tested on, a range does not lie in the video, or there is no
+                video of the activity's length.
+            StorageError: They can't be read.
+        """
+        self._check_untested(span)
+        return video_of(self._recording).read(span, *space).astype(np.float32, copy=False)
+
+    def lead_origins(self, lead: int) -> tuple[int, ...]:
+        """Returns the origins of training windows of which one frame is wanted, at a lead time.
+
+        Context and frame lie in one training range; nearer frames leave room for more windows.
+
+        Args:
+            lead: Frames from the last one of the context, from 1.
+        """
+        shorter = replace(self._benchmark, horizon=lead, summary_steps=(1,))
+        return train_origins(shorter, self._series, self._context, self._tested)
 
     def every_frame(self) -> Array:
         """Returns all activity of the recording, ``[frames, neurons]``, test frames included.
@@ -186,6 +218,14 @@ class TrainingSeries:
             covariates=self._covariates,
             read=self._frames.read,
         )
+
+    def _check_untested(self, span: Span) -> None:
+        if self._tested[span[0] : span[1]].any():
+            first = span[0] + int(self._tested[span[0] : span[1]].argmax())
+            raise InvalidInput(
+                f"{self.name}: frames [{span[0]}, {span[1]}) hold frame {first}, which recording "
+                f"{self.recording!r} is tested on; move the benchmark's range"
+            )
 
     def _check(self, origins: Sequence[int]) -> None:
         if not len(origins):
@@ -278,7 +318,7 @@ def training_of(
         folder: A folder for what should outlive an interruption.
         record: A folder for what stays.
         covariates: What the forecaster asks for beside activity.
-        leaks: Whether it may read test frames.
+        leaks: Whether it may read test frames, and be chosen by them.
         report: Told of progress.
         note: Told what a user should know.
 
@@ -290,6 +330,8 @@ def training_of(
     found = []
     for series in benchmark.series:
         recording, hidden = recordings[series.recording], tested[series.recording]
+        # Training windows never hold a tested frame, whoever asks.
+        chosen_by = np.zeros_like(hidden) if leaks else hidden
         kept = frames.setdefault(series.recording, Frames(recording.activity))
         found.append(
             TrainingSeries(
@@ -299,7 +341,7 @@ def training_of(
                 train=series.train,
                 validation=series.validation,
                 train_origins=train_origins(benchmark, series, context, hidden),
-                validation_origins=validation_origins(benchmark, series, context, hidden),
+                validation_origins=validation_origins(benchmark, series, context, chosen_by),
                 _benchmark=benchmark,
                 _series=series,
                 _recording=recording,

@@ -21,6 +21,7 @@ from zapeval.reports.evidence import Evidence, Slice, gather, slice_of
 from zapeval.reports.pairs import Pair, contrasts, in_order, pairs_of, separable
 from zapeval.reports.ranks import RankInterval, rank_intervals, ranks_of, tie_groups
 from zapeval.reports.skill import Estimate, skills, win_rates
+from zapeval.scoring.metrics import range_of
 from zapeval.scoring.uncertainty import LEVEL, METHOD_SERIES, METHOD_TIME
 
 SCHEMA = "zapeval.comparison/1"
@@ -180,7 +181,8 @@ def _rows(
     intervals: Sequence[RankInterval | None] = nothing
     groups: Sequence[int | None] = nothing
     if evidence.parts is not None:
-        around = [s.around(v) for s, v in zip(evidence.spreads(np.eye(count)), values, strict=True)]
+        possible, spreads = range_of(chosen.metric), evidence.spreads(np.eye(count))
+        around = [s.around(v, possible) for s, v in zip(spreads, values, strict=True)]
         scores = [
             Estimate(value=v, low=low, high=high)
             for v, (low, high) in zip(values, around, strict=True)

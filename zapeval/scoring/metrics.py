@@ -20,6 +20,8 @@ mse_pooled     where a benchmark asks for it: the mean of ``(p - t)^2`` over eve
 
 from __future__ import annotations
 
+import math
+
 import numba
 import numpy as np
 
@@ -27,6 +29,11 @@ from zapeval.errors import UsageError
 
 METRICS = ("mae", "mse", "correlation")
 """Every metric of a scorecard, in the order of its rows."""
+
+
+def range_of(metric: str) -> tuple[float, float]:
+    """Returns the least and the largest value that a metric can take."""
+    return (-1.0, 1.0) if metric == "correlation" else (0.0, math.inf)
 
 
 def mean_error(sums: np.ndarray, counts: int) -> float | None:

@@ -19,7 +19,7 @@ import numpy as np
 
 from zapeval.benchmarks.benchmark import Benchmark
 from zapeval.scoring.longrun import FEWEST, LongRun, long_run
-from zapeval.scoring.metrics import METRICS
+from zapeval.scoring.metrics import METRICS, range_of
 from zapeval.scoring.scorecard import Score, Summary
 from zapeval.scoring.scores import averages, weights_of
 from zapeval.scoring.student import critical
@@ -58,10 +58,12 @@ class Spread:
     variance: float
     degrees: float
 
-    def around(self, value: float) -> tuple[float, float]:
-        """Returns the interval around a value."""
+    def around(
+        self, value: float, ends: tuple[float, float] = (-math.inf, math.inf)
+    ) -> tuple[float, float]:
+        """Returns the interval around a value, as far as it lies between two ends."""
         half = critical(self.degrees, LEVEL) * math.sqrt(self.variance)
-        return value - half, value + half
+        return max(ends[0], value - half), min(ends[1], value + half)
 
 
 def mean_spread(parts: Sequence[Spread], weights: Sequence[float]) -> Spread:
@@ -274,12 +276,12 @@ def _applied(
         spread = spreads.get((score.series, score.step, score.metric))
         if spread is None or score.value is None:
             return score
-        low, high = spread.around(score.value)
+        low, high = spread.around(score.value, range_of(score.metric))
         return replace(score, low=low, high=high)
 
     whole = spreads.get(("summary", 0, summary.metric))
     if whole is not None and summary.value is not None:
-        low, high = whole.around(summary.value)
+        low, high = whole.around(summary.value, range_of(summary.metric))
         summary = replace(summary, low=low, high=high)
     info: dict[str, object] = {
         "level": LEVEL,

@@ -16,6 +16,7 @@ from zapeval.reports.figures.labels import labels_of, numbered
 from zapeval.reports.figures.panels import Kind, Panel, columns_of
 from zapeval.reports.skill import skills
 from zapeval.reports.standings import letter
+from zapeval.scoring.metrics import range_of
 from zapeval.scoring.scorecard import Score, Scorecard, SeriesLine
 
 
@@ -244,7 +245,8 @@ def _scores(entries: Sequence[Entry], chosen: Slice) -> list[Score]:
     ends: list[tuple[float | None, float | None]] = [(None, None)] * len(values)
     if evidence.parts is not None:
         spreads = evidence.spreads(np.eye(len(entries)))
-        ends = [spread.around(value) for spread, value in zip(spreads, values, strict=True)]
+        possible = range_of(chosen.metric)
+        ends = [s.around(value, possible) for s, value in zip(spreads, values, strict=True)]
     return [
         Score(
             series=chosen.series,
