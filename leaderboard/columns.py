@@ -215,18 +215,7 @@ def _number(
     interval: bool = True,
 ) -> Column:
     def cell(row: Standing) -> Cell:
-        number = of(row)
-        if number is None or number.value is None:
-            return Cell(text=NONE, value=None)
-        if not interval or number.low is None or number.high is None:
-            return Cell(text=write(number.value), value=number.value)
-        return Cell(
-            text=write(number.value),
-            value=number.value,
-            low=number.low,
-            high=number.high,
-            note=f"{write(number.low)} to {write(number.high)}",
-        )
+        return cell_of(of(row), write, interval=interval)
 
     def order(row: Standing) -> float | None:
         number = of(row)
@@ -238,3 +227,20 @@ def _number(
 
 def _amount(value: float | None, write: Callable[[float], str]) -> Cell:
     return Cell(text="" if value is None else write(value), value=value)
+
+
+def cell_of(
+    number: Number | None, write: Callable[[float | None], str], *, interval: bool = True
+) -> Cell:
+    """Returns the cell of a number, with its interval where it has one that is to be shown."""
+    if number is None or number.value is None:
+        return Cell(text=NONE)
+    if not interval or number.low is None or number.high is None:
+        return Cell(text=write(number.value), value=number.value)
+    return Cell(
+        text=write(number.value),
+        value=number.value,
+        low=number.low,
+        high=number.high,
+        note=f"{write(number.low)} to {write(number.high)}",
+    )

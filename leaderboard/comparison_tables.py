@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from leaderboard.columns import compact, duration
+from leaderboard.columns import cell_of, compact, duration
 from leaderboard.comparison_views import SUMMARY, ComparisonView
 from leaderboard.formats import Cell, Heading, Table
-from leaderboard.standings import Number
 from zapeval.reports.standings import letter, percent, probability
 from zapeval.reports.tables import NONE, shortened, written_alike
 
@@ -28,7 +27,7 @@ def scores_table(view: ComparisonView) -> Table:
         ),
         (
             Heading(key="score", text=view.metric, interval=True),
-            [_estimate(one.score, write) for one in view.entries],
+            [cell_of(one.score, write) for one in view.entries],
         ),
         (
             Heading(key="seeds", text="seeds"),
@@ -43,11 +42,11 @@ def scores_table(view: ComparisonView) -> Table:
         ),
         (
             Heading(key="skill", text="skill", interval=True),
-            [_estimate(one.skill, percent) for one in view.entries],
+            [cell_of(one.skill, percent) for one in view.entries],
         ),
         (
             Heading(key="wins", text="wins", interval=True),
-            [_estimate(one.wins, percent) for one in view.entries],
+            [cell_of(one.wins, percent) for one in view.entries],
         ),
         (
             Heading(key="parameters", text="parameters"),
@@ -149,20 +148,6 @@ def _span(ranks: tuple[int, int] | None) -> Cell:
         return Cell(text="")
     text = str(ranks[0]) if ranks[0] == ranks[1] else f"{ranks[0]} to {ranks[1]}"
     return Cell(text=text, value=text, low=ranks[0], high=ranks[1])
-
-
-def _estimate(number: Number | None, write: Callable[[float | None], str]) -> Cell:
-    if number is None or number.value is None:
-        return Cell(text=NONE)
-    if number.low is None or number.high is None:
-        return Cell(text=write(number.value), value=number.value)
-    return Cell(
-        text=write(number.value),
-        value=number.value,
-        low=number.low,
-        high=number.high,
-        note=f"{write(number.low)} to {write(number.high)}",
-    )
 
 
 def _amount(value: float | None, write: Callable[[float], str]) -> Cell:
