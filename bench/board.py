@@ -4,7 +4,7 @@
     python bench/board.py --database postgresql+psycopg://..    another database, empty
 
 Fills the database, serves it with uvicorn in a process of its own (one worker, no rate limit), and
-asks for pages with wrk, where that is installed, else with threads of httpx. Beside the board, in
+asks for pages with wrk, where that is installed, else with threads of httpx2. Beside the board, in
 the same run, stands a bare FastAPI route on the same server: one answer of a few bytes, and one of
 the bytes of the page. The first request of a revision, which reads and draws everything, is timed
 apart.
@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 from sqlalchemy import insert
 
 from leaderboard.database import Database
@@ -83,10 +83,10 @@ def main() -> None:
         begun = time.monotonic()
         board = _fill(database, options.entries)
         print(f"{options.entries:,} entries filled in {time.monotonic() - begun:.1f} s")
-        print("SQLite" if database.is_sqlite else "PostgreSQL", "wrk" if _wrk() else "httpx")
+        print("SQLite" if database.is_sqlite else "PostgreSQL", "wrk" if _wrk() else "httpx2")
         with _serving(SERVED, given) as address:
             _first(address, database, board, options.entries)
-            page = httpx.get(f"{address}{BOARD}", headers=PACKED)
+            page = httpx2.get(f"{address}{BOARD}", headers=PACKED)
             same = Path(folder) / "page.gz"
             same.write_bytes(gzip.compress(page.content, 5))
             print(f"page {len(page.content):,} bytes, packed {same.stat().st_size:,}")
@@ -134,13 +134,13 @@ def _first(address: str, database: Database, board: str, entries: int) -> None:
             with database.write() as session:
                 session.get_one(Board, board).revision += 1
             begun = time.monotonic()
-            httpx.get(f"{address}{what}", timeout=120).raise_for_status()
+            httpx2.get(f"{address}{what}", timeout=120).raise_for_status()
             times.append(time.monotonic() - begun)
         print(f"{statistics.median(times):6.3f} s  first answer of a revision: {what}", flush=True)
 
 
 def _measure(url: str, headers: dict[str, str], seconds: int, clients: int) -> Figures:
-    httpx.get(url, headers=headers, timeout=120)
+    httpx2.get(url, headers=headers, timeout=120)
     program = _wrk()
     if program is None:
         return _with_threads(url, headers, seconds, clients)
@@ -166,7 +166,7 @@ def _with_threads(url: str, headers: dict[str, str], seconds: int, clients: int)
 
     def ask(_: int) -> list[float]:
         times = []
-        with httpx.Client(headers=headers) as client:
+        with httpx2.Client(headers=headers) as client:
             while time.monotonic() < end:
                 begun = time.monotonic()
                 client.get(url)

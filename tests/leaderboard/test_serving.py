@@ -1,17 +1,13 @@
 import os
-import re
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import httpx
-import psutil
+import httpx2
 import pytest
+from processes import PROGRAM, alive, family, serving, until, workers
 from queued import queue, user_of, write_store
 from typer.testing import CliRunner
 
@@ -23,86 +19,6 @@ from leaderboard.states import State
 from leaderboard.tables import Job, Submission
 from zapeval.cli.app import app
 
-PROGRAM = [sys.executable, "-m", "zapeval"]
-
-
-@contextmanager
-def serving(
-    settings: Settings, *arguments: str
-) -> Iterator[tuple[subprocess.Popen[bytes], str, str]]:
-    """``zapeval serve`` as a process; gives it, its address and what it printed at first."""
-    environment = os.environ | {"ZAPEVAL_DATABASE": settings.database}
-    out = settings.data_dir.with_name("serve.out")
-    with out.open("wb") as file:
-        process = subprocess.Popen(
-            [*PROGRAM, "serve", "--data-dir", str(settings.data_dir), "--port", "0", *arguments],
-            stdout=file,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            cwd=settings.data_dir.parent,
-            start_new_session=True,
-        )
-    try:
-        until(lambda: b"serving http" in out.read_bytes() or process.poll() is not None)
-        found = re.search(r"http://\S+", out.read_text())
-        assert found, out.read_text()
-        until(lambda: answers(found[0]) or process.poll() is not None)
-        assert process.poll() is None
-        yield process, found[0], out.read_text()
-    finally:
-        for one in family(process):
-            with_no_error(one.kill)
-        process.wait()
-
-
-def answers(address: str) -> bool:
-    try:
-        return httpx.get(f"{address}/api/v1/ready", timeout=10).status_code == 200
-    except httpx.HTTPError:
-        return False
-
-
-def until(what: Callable[[], object], seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "did not come about"
-        time.sleep(0.05)
-
-
-def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    try:
-        own = psutil.Process(process.pid)
-        return [own, *own.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def with_no_error(what: Callable[[], object]) -> None:
-    with suppress(psutil.Error):
-        what()
-
-
-def workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    return [one for one in family(process) if "leaderboard.worker" in command(one)]
-
-
-def command(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
-
-
-def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [one for one in processes if lives(one)]
-
-
-def lives(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
 
 @pytest.mark.slow
 def test_one_command_serves_scores_and_ends_as_one(
@@ -111,12 +27,12 @@ def test_one_command_serves_scores_and_ends_as_one(
     store = write_store(tmp_path / "store.zarr")
     with serving(settings) as (process, address, said):
         assert "become the admin with the invitation zap_" in said
-        pem = httpx.get(f"{address}/api/v1/key").json()["pem"]
+        pem = httpx2.get(f"{address}/api/v1/key").json()["pem"]
         assert pem == public_key(settings).read_text()
         one = queue(database, settings, user_of(database, "ann"), store)
         until(lambda: state(database, one) == State.scored)
         # Seeded behind the service that answers.
-        until(lambda: len(httpx.get(f"{address}/api/v1/boards").json()["boards"]) > 1)
+        until(lambda: len(httpx2.get(f"{address}/api/v1/boards").json()["boards"]) > 1)
 
         until(lambda: workers(process))
         (worker,) = workers(process)
