@@ -99,7 +99,7 @@ def known_benchmarks(settings: Settings) -> tuple[BenchmarkView, ...]:
     """Returns every benchmark that is installed here, by id."""
     found = []
     for name in plugins(BENCHMARKS):
-        view = _view_of(name, settings.data.get(name))
+        view = _view_of(name, settings.recordings.get(name))
         if view is not None:
             found.append(view)
     return tuple(found)

@@ -174,7 +174,7 @@ def benchmark_of(name: str, settings: Settings) -> Benchmark:
     if name not in plugins(BENCHMARKS):
         known = ", ".join(plugins(BENCHMARKS))
         raise NotFound(f"benchmark {shown(name)}: has no board here; known: {known}")
-    return _resolved(name, settings.data.get(name))
+    return _resolved(name, settings.recordings.get(name))
 
 
 @lru_cache(maxsize=64)

@@ -54,7 +54,7 @@ class Catalogue:
     def __getitem__(self, benchmark: str) -> Known:
         """Returns a benchmark; what is wrong with it is asked anew the next time."""
         if benchmark not in self._found:
-            found = _ask(benchmark, self._settings.data.get(benchmark))
+            found = _ask(benchmark, self._settings.recordings.get(benchmark))
             if found.problem:
                 return found
             self._found[benchmark] = found

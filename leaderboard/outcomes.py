@@ -42,7 +42,7 @@ class Changed(Problem):
 
 
 class Taken(Problem):
-    """Says that somebody else has an entry of that name."""
+    """Says that there is an entry of that name, somebody else's or a withdrawn one."""
 
     status = 409
     title = "The name is taken"
@@ -310,6 +310,11 @@ def _entry(session: Session, board: Board, submission: Submission, earlier: Resu
         raise Taken(
             f"{submission.name}: another entry of this name was there first; submit it under "
             "another name"
+        )
+    if entry is not None and entry.visibility == "withdrawn" and earlier is None:
+        raise Taken(
+            f"{submission.name}: was withdrawn meanwhile, and stays as a tombstone; submit it "
+            "under another name"
         )
     if entry is None:
         entry = Entry(

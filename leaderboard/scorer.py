@@ -186,7 +186,7 @@ class Scorer:
             digest=known.digest if held.kind == "rescore" else submission.digest,
             context=submission.context,
             manifest=submission.manifest,
-            data=settings.data.get(submission.benchmark),
+            data=settings.recordings.get(submission.benchmark),
             out=folder / "outcome",
             again=held.kind == "rescore",
             readable=list(known.readable),

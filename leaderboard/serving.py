@@ -13,11 +13,11 @@ import time
 from collections.abc import Callable
 from typing import final
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from leaderboard.database import Database
 from leaderboard.settings import Settings
-from leaderboard.tables import User
+from leaderboard.tables import Invitation, User
 from zapeval.errors import Refused, UsageError
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def serve(settings: Settings, *, work: bool = True, say: Callable[[str], None] =
     database = Database(settings)
     upgrade(database)
     say(f"zapeval: serving {address(settings, listening)}")
-    invitation = _first_invitation(database)
+    invitation = first_invitation(database)
     if invitation:
         say(f"zapeval: nobody has an account; become the admin with the invitation {invitation}")
     supervisor = Supervisor(settings) if work else None
@@ -187,13 +187,15 @@ def _run(settings: Settings, listening: socket.socket, then: Callable[[], None])
         raise Refused("the service could not start; see the log")
 
 
-def _first_invitation(database: Database) -> str:
+def first_invitation(database: Database) -> str:
     """Returns an invitation for the admin, as long as nobody has an account; else ""."""
     from leaderboard import audit, people
 
     with database.write() as session:
         if session.scalar(select(func.count()).select_from(User)):
             return ""
+        # One at a time: what an earlier start printed may lie in some log.
+        session.execute(delete(Invitation))
         return people.invite(session, audit.OPERATOR, role="admin")[1]
 
 

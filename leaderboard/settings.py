@@ -25,7 +25,8 @@ class Settings(BaseSettings):
     Attributes:
         data_dir: Folder of everything that is kept: database, files, keys.
         database: SQLAlchemy URL; "" is SQLite in ``data_dir``.
-        data: Where recordings are, by benchmark id, as ``--data`` takes it; others as by default.
+        recordings: Where those of a benchmark are, by its id, as ``--data`` takes it, in JSON;
+            others as by default.
         title: What the board calls itself.
         entries: Folder of entries that the board starts with; None is those of the package.
         host: Address to listen on.
@@ -54,7 +55,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("zapeval-board")
     database: str = ""
-    data: dict[str, str] = {}
+    recordings: dict[str, str] = {}
     title: str = "zapeval"
     entries: Path | None = None
     host: str = "127.0.0.1"

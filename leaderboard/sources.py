@@ -258,7 +258,7 @@ def _implied(store: Store, benchmark: str, settings: Settings) -> Iterator[tuple
     for name in DOCUMENTS - {".zarray", ".zmetadata"}:
         yield name, True
     recipe = find_recipe(benchmark)
-    series = recipe.resolve(recipe.recordings(settings.data.get(benchmark))).series
+    series = recipe.resolve(recipe.recordings(settings.recordings.get(benchmark))).series
     for one in series:
         array = store.child(one.array)
         metadata = read_array_metadata(array)

@@ -255,17 +255,16 @@ def _require_ended(submission: Submission) -> None:
 
 def _require_free_name(session: Session, user_id: str, accepted: Accepted) -> None:
     said = accepted.manifest
-    taken = session.scalars(
-        select(Entry.id)
+    where = f"the board of {said.benchmark.id}@{said.benchmark.version}, C={said.context}"
+    entries = session.scalars(
+        select(Entry)
         .join(Board)
         .where(
             Board.digest == said.benchmark.digest,
             Board.context == said.context,
             Entry.slug == accepted.name,
-            Entry.user_id.is_distinct_from(user_id),
         )
-        .limit(1)
-    ).first()
+    ).all()
     coming = session.scalars(
         select(Submission.id)
         .where(
@@ -277,10 +276,12 @@ def _require_free_name(session: Session, user_id: str, accepted: Accepted) -> No
         )
         .limit(1)
     ).first()
-    if taken is not None or coming is not None:
+    if coming is not None or any(entry.user_id != user_id for entry in entries):
+        raise Conflict(f"name: {accepted.name!r} is taken on {where}; choose another")
+    if any(entry.visibility == "withdrawn" for entry in entries):
         raise Conflict(
-            f"name: {accepted.name!r} is taken on the board of {said.benchmark.id}@"
-            f"{said.benchmark.version}, C={said.context}; choose another"
+            f"name: {accepted.name!r} was withdrawn from {where}, where it stays as a tombstone; "
+            "choose another"
         )
 
 

@@ -55,6 +55,7 @@ def settings_of(given: dict[str, object]) -> Settings:
     """
     try:
         from pydantic import ValidationError
+        from pydantic_settings import SettingsError
 
         from leaderboard.settings import Settings
     except ImportError as error:
@@ -64,6 +65,10 @@ def settings_of(given: dict[str, object]) -> Settings:
         ) from error
     try:
         return Settings(**given)  # type: ignore[arg-type]
+    except SettingsError as error:
+        raise UsageError(
+            'settings: ZAPEVAL_RECORDINGS: is no JSON, expected {"zapbench": "/data/zapbench"}'
+        ) from error
     except ValidationError as error:
         wrong = "; ".join(
             f"ZAPEVAL_{'.'.join(map(str, one['loc'])).upper()}: {one['msg']}"

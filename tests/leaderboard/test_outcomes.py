@@ -140,6 +140,17 @@ def test_a_name_belongs_to_whoever_was_first(
     accepted(database, settings, folders, "plain", user=bob, name="bobs")
 
 
+def test_nothing_joins_an_entry_that_was_withdrawn(
+    database: Database, settings: Settings, folders: Folders
+) -> None:
+    ann = user_of(database, "ann")
+    accepted(database, settings, folders, "one", user=ann)
+    with database.write() as session:
+        session.scalars(select(Entry)).one().visibility = "withdrawn"
+    with pytest.raises(Taken, match="was withdrawn meanwhile"):
+        accepted(database, settings, folders, "two", user=ann)
+
+
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 def test_another_recording_does_not_take_a_board_over(
     database: Database, settings: Settings, folders: Folders

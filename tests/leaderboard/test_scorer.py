@@ -374,7 +374,7 @@ def test_a_recording_that_is_not_there_is_the_platforms_fault(
     database: Database, settings: Settings, store: Path, tmp_path: Path
 ) -> None:
     lost = settings.model_copy(
-        update={"data": {"zapbench-smoke": str(tmp_path / "none")}, "attempts": 1}
+        update={"recordings": {"zapbench-smoke": str(tmp_path / "none")}, "attempts": 1}
     )
     one = queue(database, settings, user_of(database, "ann"), store)
     work_once(lost)

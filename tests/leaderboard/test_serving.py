@@ -11,9 +11,12 @@ from processes import PROGRAM, alive, family, serving, until, workers
 from queued import queue, user_of, write_store
 from typer.testing import CliRunner
 
+from leaderboard import people
 from leaderboard.database import Database
 from leaderboard.jobs import JobState
 from leaderboard.keys import public_key
+from leaderboard.problems import Unauthenticated
+from leaderboard.serving import first_invitation
 from leaderboard.settings import Settings
 from leaderboard.states import State
 from leaderboard.tables import Job, Submission
@@ -125,3 +128,14 @@ def test_a_worker_of_its_own_scores_what_is_queued(
     finally:
         process.kill()
         process.wait()
+
+
+def test_only_the_newest_of_the_first_invitations_is_good(
+    database: Database, settings: Settings
+) -> None:
+    old, new = first_invitation(database), first_invitation(database)
+    with database.write() as session, pytest.raises(Unauthenticated):
+        people.join(session, settings, old, "early")
+    with database.write() as session:
+        assert people.join(session, settings, new, "ann")[0].role == "admin"
+    assert first_invitation(database) == ""

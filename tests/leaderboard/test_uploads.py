@@ -383,7 +383,7 @@ def test_a_list_holds_ones_own_newest_first(
     assert client.get(f"{SUBMISSIONS}?page=0", headers=member.headers).status_code == 422
 
 
-def test_a_name_that_somebody_else_has_is_refused_at_once(
+def test_a_name_that_is_taken_or_was_withdrawn_is_refused_at_once(
     client: TestClient, member: Person, other: Person, database: Database
 ) -> None:
     submission = submit(client, member)
@@ -400,8 +400,13 @@ def test_a_name_that_somebody_else_has_is_refused_at_once(
         session.add(board)
         session.flush()
         session.add(Entry(board_id=board.id, slug="from-package", name="P", fact_sheet={}))
+        own = {"user_id": member.user_id, "visibility": "withdrawn", "fact_sheet": {}}
+        session.add(Entry(board_id=board.id, slug="gone", name="Gone", **own))
     body = announcement(name="from-package")
     assert client.post(SUBMISSIONS, json=body, headers=member.headers).status_code == 409
+    answer = client.post(SUBMISSIONS, json=announcement(name="gone"), headers=member.headers)
+    assert answer.status_code == 409
+    assert "'gone' was withdrawn from the board of" in answer.json()["detail"]
 
 
 def test_cancelling_an_upload_drops_it_and_takes_no_more(
