@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from zapeval.errors import StorageError
 
@@ -18,10 +20,11 @@ _STATE, _COUNTERS = "state", "counters.json"
 class Keeper:
     """Keeps the newest state of a training in a folder, through Orbax.
 
-    Each state lies in a folder named by its step, which counts once its counters are there.
+    Each state lies in a folder named by its step, which counts once its counters are there. Every
+    host writes what it alone has; a state can be taken up by another number of devices.
 
     Args:
-        folder: Where.
+        folder: Where; several hosts share it.
         seconds: Least time from one state to the next; the first is kept at once.
     """
 
@@ -42,21 +45,35 @@ class Keeper:
             counters: What goes with it; has ``step``.
             last: Whether it is the last, which is kept anyway.
         """
-        now = time.monotonic()
-        if not last and self._kept is not None and now - self._kept < self._seconds:
+        if not (last or self._due()):
             return
         place = self._folder / str(counters["step"])
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir()
+        if is_first_host():
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+        _all_hosts_at(f"{place.name} begun")
         self._orbax.save(place / _STATE, flat(tree))
         self._orbax.wait_until_finished()
+        if is_first_host():
+            self._count(place, counters)
+        _all_hosts_at(f"{place.name} kept")
+        self._kept = time.monotonic()
+
+    def _count(self, place: Path, counters: dict[str, Any]) -> None:
+        """Makes a state count, and removes those before it."""
         partial = place / ".part"
         partial.write_text(json.dumps(counters), encoding="utf-8")
         partial.replace(place / _COUNTERS)
         for other in self._folder.iterdir():
             if other != place:
                 shutil.rmtree(other)
-        self._kept = time.monotonic()
+
+    def _due(self) -> bool:
+        """Tells whether the last state is old enough; by the first host's clock."""
+        due = self._kept is None or time.monotonic() - self._kept >= self._seconds
+        if jax.process_count() == 1:
+            return due
+        return bool(multihost_utils.broadcast_one_to_all(np.array(due)))
 
     def restore(self, tree: Any) -> tuple[Any, dict[str, Any]] | None:
         """Returns the kept state and its counters, or None where there is none.
@@ -84,6 +101,17 @@ class Keeper:
     def close(self) -> None:
         """Lets go of the threads that write."""
         self._orbax.close()
+
+
+def is_first_host() -> bool:
+    """Tells whether this is the host that writes what all hosts know."""
+    return jax.process_index() == 0
+
+
+def _all_hosts_at(point: str) -> None:
+    """Waits until every host has come as far."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(point)
 
 
 def flat(tree: Any) -> dict[str, Any]:

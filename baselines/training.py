@@ -1,7 +1,8 @@
 """The training loop: one for all that learn by gradients.
 
 It takes a loss, parameters and batches; it validates, stops early, keeps the best parameters, and
-goes on where an interruption left it, to the same bits.
+goes on where an interruption left it, to the same bits. Several hosts train as one where the
+parameters lie on the devices of all and the folder is one that all of them see.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import optax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from baselines.batches import Batch, Batches, ahead
 from baselines.curves import Curves
-from baselines.keeping import Keeper
+from baselines.keeping import Keeper, is_first_host
 from zapeval.errors import InvalidInput
 from zapeval.forecasting.training import Training
 
@@ -38,8 +39,9 @@ class Plan:
         batch: Windows a step.
         learning_rate: Learning rate, at first.
         weight_decay: Decoupled weight decay of AdamW (Loshchilov & Hutter 2019).
-        schedule: ``constant``; ``cosine`` to zero over max_steps; ``plateau``, divided by ten
+        schedule: ``constant``; ``cosine`` to ``floor`` over max_steps; ``plateau``, divided by ten
             after ``plateau_patience`` validations without gain.
+        floor: Learning rate at the end of a cosine.
         warmup: Steps over which the rate rises from zero.
         max_steps: Most steps.
         validate_every: Steps from one validation to the next.
@@ -54,6 +56,7 @@ class Plan:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     schedule: Literal["constant", "cosine", "plateau"] = "constant"
+    floor: float = 0.0
     warmup: int = 0
     max_steps: int = 50_000
     validate_every: int = 250
@@ -83,7 +86,8 @@ class Plan:
         """
         rate = self.learning_rate
         if self.schedule == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.max_steps)))
+            share = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.max_steps)))
+            rate = self.floor + (rate - self.floor) * share
         if self.schedule == "plateau":
             rate *= 0.1**drops
         return rate * min(1.0, (step + 1) / self.warmup) if self.warmup else rate
@@ -139,9 +143,18 @@ class _State:
 
 
 def train(
-    loss: Loss, params: Params, batches: Batches, plan: Plan, training: Training
+    loss: Loss,
+    params: Params,
+    batches: Batches,
+    plan: Plan,
+    training: Training,
+    *,
+    where: Sharding | None = None,
+    judge: Loss | None = None,
 ) -> tuple[Params, Counters]:
     """Returns the parameters with the lowest validation loss, and where the loop ended.
+
+    What is random in a loss hangs on its batch, where the batches put a key for each step.
 
     Args:
         loss: What to lower.
@@ -149,25 +162,31 @@ def train(
         batches: The data.
         plan: How to train.
         training: Seed, folders, and who is told of progress.
+        where: Where parameters lie; by default on every device of this host.
+        judge: What validation measures; by default the loss.
 
     Raises:
         InvalidInput: The loss is no longer finite.
     """
     optimizer = plan.optimizer()
-    params = _everywhere(params)
-    state = _State(params=params, memory=optimizer.init(params), best=params)
+    where = where or _on_this_host()
+    params = jax.device_put(jax.tree.map(jnp.copy, params), where)
+    memory = jax.jit(optimizer.init, out_shardings=where)(params)
+    state = _State(params=params, memory=memory, best=jax.tree.map(jnp.copy, params))
     keeper = Keeper(training.folder, plan.save_seconds)
-    curves = Curves(training.record)
+    curves = Curves(training.record) if is_first_host() else None
     found = keeper.restore(state.tree())
     if found is not None:
         tree, counters = found
         state = _State(**tree, counters=Counters(**counters))
         training.note(f"goes on at step {state.counters.step:,}, from what was kept")
-    curves.cut(state.counters.step)
-    step, evaluate = _compiled(loss, optimizer)
+    step, evaluate = _compiled(loss, judge or loss, optimizer)
+    if curves:
+        curves.cut(state.counters.step)
     _loop(state, step, evaluate, batches, plan, training, keeper, curves)
     keeper.close()
-    curves.draw()
+    if curves:
+        curves.draw()
     return state.best, state.counters
 
 
@@ -179,10 +198,11 @@ def _loop(
     plan: Plan,
     training: Training,
     keeper: Keeper,
-    curves: Curves,
+    curves: Curves | None,
 ) -> None:
     first, begun = state.counters.step, time.monotonic()
-    total, count = jnp.zeros(()), 0
+    total: Any = 0.0
+    count = 0
     if state.counters.waited >= plan.patience:
         return
     for number, batch in enumerate(ahead(batches.train, first, plan.max_steps), start=first):
@@ -200,9 +220,9 @@ def _loop(
             # A copy: the next step's buffers take the place of these.
             state.best = jax.tree.map(jnp.copy, state.params)
         state.counters = state.counters.after(done, validation, plan)
-        seconds = time.monotonic() - begun
-        curves.add(done, trained, validation, rate, seconds)
-        total, count = jnp.zeros(()), 0
+        if curves:
+            curves.add(done, trained, validation, rate, time.monotonic() - begun)
+        total, count = 0.0, 0
         stop = state.counters.waited >= plan.patience
         keeper.keep(state.tree(), vars(state.counters), last=stop or done == plan.max_steps)
         training.report(done, plan.max_steps, _word(state.counters))
@@ -211,7 +231,7 @@ def _loop(
 
 
 def _compiled(
-    loss: Loss, optimizer: optax.GradientTransformationExtraArgs
+    loss: Loss, judge: Loss, optimizer: optax.GradientTransformationExtraArgs
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def mean(params: Params, batch: Batch) -> jax.Array:
         total, weight = loss(params, batch)
@@ -224,7 +244,7 @@ def _compiled(
         updates, memory = optimizer.update(gradient, memory, params)
         return optax.apply_updates(params, updates), memory, value
 
-    return jax.jit(step, donate_argnums=(0, 1)), jax.jit(loss)
+    return jax.jit(step, donate_argnums=(0, 1)), jax.jit(judge)
 
 
 def _validate(evaluate: Callable[..., Any], params: Params, batches: Batches) -> float:
@@ -235,10 +255,9 @@ def _validate(evaluate: Callable[..., Any], params: Params, batches: Batches) ->
     return total / weight
 
 
-def _everywhere(params: Params) -> Params:
-    """Returns a copy of the parameters on every device."""
-    sharding = NamedSharding(Mesh(jax.local_devices(), ("windows",)), PartitionSpec())
-    return jax.device_put(jax.tree.map(jnp.copy, params), sharding)
+def _on_this_host() -> Sharding:
+    """Returns the sharding of what each device of this host has whole."""
+    return NamedSharding(Mesh(jax.local_devices(), ("windows",)), PartitionSpec())
 
 
 def _check_finite(trained: float, validation: float, step: int, training: Training) -> None:

@@ -109,6 +109,13 @@ def layout_over(
     return Layout(mesh=Mesh(np.array(devices).reshape(shape), AXES))
 
 
+def default_layout() -> Layout:
+    """Returns a layout that cuts volumes over all devices of all hosts, as squarely as it goes."""
+    count = len(jax.devices())
+    y = max(n for n in range(1, math.isqrt(count) + 1) if count % n == 0)
+    return layout_over(x=count // y, y=y)
+
+
 def constrained(activations: jax.Array, layout: Layout | None) -> jax.Array:
     """Returns activations ``[batch, x, y, z, features]``, cut as the layout says.
 

@@ -200,3 +200,36 @@ def test_a_damaged_state_says_what_to_remove(tmp_path):
     (tmp_path / "unfinished" / "states" / "40" / "counters.json").write_text('{"step": 4')
     with pytest.raises(StorageError, match=r"states/40: the kept state .* remove .*unfinished to"):
         run(tmp_path)
+
+
+def test_a_cosine_ends_at_its_floor():
+    plan = Plan(schedule="cosine", learning_rate=1e-4, floor=1e-7, max_steps=100)
+    schedule = optax.cosine_decay_schedule(1e-4, 100, alpha=1e-3)
+    steps = (0, 30, 99, 100, 200)
+    np.testing.assert_allclose(
+        [plan.rate(step, 0) for step in steps], [schedule(s) for s in steps], rtol=1e-4
+    )
+    assert plan.rate(100, 0) == pytest.approx(1e-7)
+
+
+def test_what_judges_may_differ_from_what_is_lowered(tmp_path):
+    def judge(params, batch):
+        errors = (forecast(params, batch["activity"]) - batch["targets"]) ** 2
+        return errors.sum(), batch["weight"].sum() * HORIZON
+
+    given = training(tmp_path)
+    batches = WindowBatches(given, SHORT.batch)
+    params, counters = train(loss, begin(), batches, SHORT, given, judge=judge)
+    sums = [judge(params, batch) for batch in batches.validation()]
+    found = sum(float(total) for total, _ in sums) / sum(float(weight) for _, weight in sums)
+    assert counters.best == pytest.approx(found, rel=1e-5)
+
+
+def test_parameters_lie_where_they_are_asked_to(tmp_path):
+    where = jax.sharding.SingleDeviceSharding(jax.local_devices()[-1])
+    given = training(tmp_path)
+    batches = WindowBatches(given, SHORT.batch)
+    params, _ = train(loss, begin(), batches, SHORT, given, where=where)
+    assert {leaf.sharding for leaf in jax.tree.leaves(params)} == {where}
+    again, _ = train(loss, begin(), batches, SHORT, given, where=where)
+    assert {leaf.sharding for leaf in jax.tree.leaves(again)} == {where}, "taken up there too"

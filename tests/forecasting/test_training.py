@@ -376,6 +376,26 @@ def test_every_frame_is_for_those_that_say_they_leak():
     assert [one.name for one in leaking.held_out] == ["held"]
 
 
+def test_validation_windows_that_are_tested_are_for_those_that_say_they_leak():
+    halves = one_fish(validation=((50, 100),), origins=(60, 97), train=((0, 50),))
+    (honest,), (leaking,) = (training(halves, leaks=leaks).series for leaks in (False, True))
+    # Contexts of 4 frames before, 3 targets: clear of [60, 63) and of [97, 100).
+    clear = (*range(50, 58), *range(67, 95))
+    assert honest.validation_origins == clear
+    assert leaking.validation_origins == tuple(range(50, 98))
+    assert leaking.train_origins == honest.train_origins
+    np.testing.assert_array_equal(leaking.targets((60,))[0, :, 0], [60, 61, 62])
+    sealed = leaking.sealed()
+    assert sealed.validation_origins == clear
+    with pytest.raises(InvalidInput, match="window at origin 60 is no training or validation"):
+        sealed.targets((60,))
+
+
+def test_training_windows_are_never_tested_whoever_asks():
+    (series,) = training(one_fish(train=((0, 80),)), leaks=True).series
+    assert max(series.train_origins) + 3 <= 70
+
+
 def test_masks_and_neuron_tables_are_those_of_the_recording(tmp_path):
     import zarr
 

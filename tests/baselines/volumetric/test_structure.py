@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +7,7 @@ import pytest
 from flax import nnx
 
 from baselines.volumetric.configuration import LEVELS, NAMED, Configuration, named
+from baselines.volumetric.fields import exact_field, receptive_field
 from baselines.volumetric.structure import flops, layers, parameter_count
 from baselines.volumetric.unet import UNet
 
@@ -118,3 +120,18 @@ def test_operations_stay_about_fixed_for_any_number_of_levels(context, full_reso
     assert max(every) / min(every) < 1.15
     without_more_blocks = Configuration(**{**given, "blocks": 2})
     assert flops(without_more_blocks, VOLUME) < min(every) * 0.9
+
+
+def test_the_table_in_the_docs_is_that_of_the_configurations():
+    page = (Path(__file__).parents[3] / "docs" / "volumetric.md").read_text(encoding="utf-8")
+    for name in NAMED:
+        for full in (False, True) if name == "S256" else (False,):
+            four, most = (named(name, context=c, full_resolution=full) for c in (4, 256))
+            cells = (
+                f"{parameter_count(four):,}",
+                f"{parameter_count(most):,}",
+                f"{flops(four, (512, 288, 72)) / 1e12:.1f}",
+                " x ".join(map(str, receptive_field(four))),
+                " x ".join(map(str, exact_field(four))),
+            )
+            assert "| " + " | ".join(cells) + " |" in page
