@@ -293,8 +293,8 @@ def notes_of(standings: Standings) -> tuple[str, ...]:
         said.append(f"intervals: 95 % ({standings.method or 'none yet'})")
         said.append("ranks: 95 % interval of the rank, from all paired differences at once")
         said.append(
-            "tie: entries of one letter can't be told from the best of that letter (p-values "
-            "adjusted by Holm's method over all pairs, 0.05 or more)"
+            "tie: entries of one letter can't be told from the best of that letter, by all its "
+            "paired differences at once"
         )
     if any(row.two_se is not None for row in standings.rows):
         said.append("seeds: their number, and two standard errors of the mean over them")

@@ -13,7 +13,7 @@ from zapeval.scoring.metrics import METRICS, range_of
 from zapeval.scoring.scorecard import Score, Scorecard, Summary
 from zapeval.scoring.scores import scores_of, summary_of
 from zapeval.scoring.tally import Cell, Tally
-from zapeval.scoring.uncertainty import with_intervals
+from zapeval.scoring.uncertainty import LEVEL, METHOD_SERIES, METHOD_TIME, with_intervals
 
 CLOSE = 1e-9
 """Relative difference at which two ways of adding up the same numbers are equal."""
@@ -41,12 +41,42 @@ def findings_of(card: Card, benchmark: Benchmark) -> Iterator[str]:
         yield f"{card.path}: context {card.context} exceeds {benchmark.max_context} frames"
     if (card.card.missing == "official") and not card.card.partial and _lacks(card.card):
         yield f"{card.path}: neurons are missing, but the card is not marked partial"
+    yield from _few(card.path, list(_other_task(card.card, benchmark)))
     out = [*_out_of_range(card.card.scores), *_out_of_order(card.card)]
     yield from _few(card.path, out)
     structure = list(_structure(card, benchmark))
     yield from _few(card.path, structure)
     if not out and not structure:
         yield from _few(card.path, list(_differences(card, benchmark)))
+
+
+def _other_task(card: Scorecard, benchmark: Benchmark) -> Iterator[str]:
+    """Yields where a card says other things of its task than the benchmark does."""
+    wanted = {
+        "protocol": benchmark.protocol,
+        "sampled": benchmark.sampled,
+        "summary_steps": list(benchmark.summary_steps),
+    }
+    for key, want in wanted.items():
+        got = card.benchmark.get(key, want)
+        if got != want:
+            yield f"benchmark.{key} is {got!r:.80}, but that of {benchmark.label} is {want!r}"
+    if card.missing not in ("strict", "official"):
+        yield f"missing is {card.missing!r:.80}, expected 'strict' or 'official'"
+    if card.seconds < 0:
+        yield f"seconds is {card.seconds!r}, expected 0 or more"
+    method = card.intervals.get("method")
+    if method not in (None, METHOD_TIME, METHOD_SERIES):
+        yield f"intervals.method is {method!r:.80}, which this version does not know; score again"
+    elif method is not None and card.intervals.get("level") != LEVEL:
+        yield f"intervals.level is {card.intervals.get('level')!r:.80}, expected {LEVEL}"
+    elif method is None and any(low is not None for low in _lows(card)):
+        yield "there are intervals, but intervals.method names none"
+
+
+def _lows(card: Scorecard) -> Iterator[float | None]:
+    yield card.summary.low
+    yield from (score.low for score in card.scores)
 
 
 def _lacks(card: Scorecard) -> bool:
@@ -144,6 +174,9 @@ def _differences(card: Card, benchmark: Benchmark) -> Iterator[str]:
         series, step, metric = min(extra)
         yield f"{metric} of {series:.80} at step {step} is no score of {benchmark.label}"
     source = "the kept sums" if card.sums is not None else "the rows that it averages"
+    if card.sums is None:
+        # One mean error a series stands for its sums: weights by windows are not known.
+        scores = tuple(score for score in scores if score.series != "pooled")
     for score in scores:
         one = said.get((score.series, score.step, score.metric))
         if one is None or not _close(one.value, score.value):

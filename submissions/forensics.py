@@ -31,7 +31,7 @@ from zapeval.benchmarks.benchmark import Benchmark
 from zapeval.forecasting.predictions import Predictions
 from zapeval.recordings.recording import Recordings
 
-SHIFTS = (0, -1, 1, -2, 2, -3, 3)
+SHIFTS = (0, -1, 1, -2, 2, -3, 3, 4, 5, 6)
 """Frames by which targets are moved."""
 
 SAME_SHARE = 0.01
@@ -39,6 +39,9 @@ SAME_SHARE = 0.01
 
 NOISE_SHARE, NOISE_SURE, NOISE_Z = 0.15, 0.5, 6.0
 """Share of the targets' own noise that is a finding, that is a grave one, and its least z score."""
+
+NOISE_TRACE = 0.03
+"""Share from which, where another shift is a finding, this one is taken for its source."""
 
 FAR_BELOW, BELOW = 0.5, 0.8
 """Error as a share of the noise floor that is a grave finding, and a finding."""
@@ -143,9 +146,13 @@ def _copies(parts: Sequence[Part]) -> Iterator[Finding]:
 
 def _noise(parts: Sequence[Part]) -> Iterator[Finding]:
     """Yields where predictions carry noise of frames that nobody could see."""
-    for shift in sorted(SHIFTS, reverse=True):
-        share, z, samples = noise_share(parts, shift)
-        if share > NOISE_SHARE and z > NOISE_Z:
+    # The difference at a frame holds the noise of the frames behind it too, three times as strong:
+    # what an earlier shift shows belongs to the latest one that shows any.
+    shares = {shift: noise_share(parts, shift) for shift in sorted(SHIFTS, reverse=True)}
+    if not any(share > NOISE_SHARE and z > NOISE_Z for share, z, _ in shares.values()):
+        return
+    for shift, (share, z, samples) in shares.items():
+        if share > NOISE_TRACE and z > NOISE_Z:
             what = "their targets" if shift == 0 else f"the targets moved by {shift:+d} frames"
             yield Finding(
                 kind="noise of the targets",
@@ -159,7 +166,6 @@ def _noise(parts: Sequence[Part]) -> Iterator[Finding]:
                     "samples": samples,
                 },
             )
-            # The differences of earlier frames hold this noise too.
             return
 
 

@@ -9,6 +9,7 @@ import typer
 
 from zapeval.cli.console import Quiet, say
 from zapeval.cli.outputs import check_output
+from zapeval.errors import UsageError
 
 app = typer.Typer(
     help="Sign what a scorecard was computed from, and verify it offline.",
@@ -31,6 +32,9 @@ def sign(
     from submissions.receipt import write_receipt
 
     check_output(out, "file")
+    for read in (scorecard, key, key.with_name(f"{key.name}.pub")):
+        if out.resolve() == read.resolve():
+            raise UsageError(f"{out}: is read; --out would replace it, choose another name")
     receipt = make(scorecard, key)
     write_receipt(receipt, out)
     if not quiet:

@@ -9,7 +9,7 @@ from contenders import STEPS, field, keep, moved, noise
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from zapeval.errors import NotFound, UsageError
+from zapeval.errors import InvalidInput, NotFound, UsageError
 from zapeval.reports.comparison import compare
 from zapeval.reports.entries import read_entries
 from zapeval.scoring.longrun import long_run
@@ -272,3 +272,37 @@ def test_a_comparison_does_not_hang_on_the_entries_order(made, files):
     renamed = [replace(entry, name=f"x{i}") for i, entry in enumerate(entries)]
     again = {row.score.value: row.rank for row in compare(renamed).rows}
     assert again == {row.score.value: row.rank for row in made.rows}
+
+
+def test_ties_and_rank_intervals_never_contradict(files):
+    rng, mild = np.random.default_rng(7), []
+    base = noise(FIELD, rng)
+    for index in range(6):
+        part = {k: v + 0.3 * rng.normal(size=v.shape) for k, v in base.items()}
+        mild.append(keep(files[0].parent, f"mild{index}", FIELD, moved(part, 0.03 * index)))
+    made = compare(read_entries([*files, *mild]))
+    groups = {}
+    for row in made.rows:
+        groups.setdefault(row.group, []).append(row)
+    assert len(groups) > 1
+    for first, *others in groups.values():
+        # As many are beyond doubt for the first as its interval leaves out, and none of its group.
+        assert 1 + len(others) <= first.ranks.high
+        if first.ranks.low == first.ranks.high:
+            assert all(row.rank == first.rank for row in others)
+
+
+def test_a_summary_that_its_rows_do_not_make_is_refused(files, tmp_path):
+    card = json.loads(files[0].read_text())
+    card["summary"]["value"] *= 0.9
+    changed = tmp_path / files[0].name
+    changed.write_text(json.dumps(card))
+    sums = files[0].with_suffix(".windows.npz")
+    changed.with_suffix(".windows.npz").write_bytes(sums.read_bytes())
+    with pytest.raises(InvalidInput, match=r"its summary is .*, but .* by its rows"):
+        read_entries([changed, files[2]])
+
+
+def test_skill_is_never_beyond_all_of_the_error(files):
+    made = compare(read_entries(files), baseline="worst")
+    assert all(row.skill.high is None or row.skill.high <= 1 for row in made.rows)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from zapeval.reports.evidence import between
 from zapeval.reports.pairs import contrasts
-from zapeval.reports.ranks import holm, rank_intervals, ranks_of, tie_groups
+from zapeval.reports.ranks import holm, ranking_of, ranks_of, tie_groups
 from zapeval.scoring.student import two_sided
 from zapeval.scoring.uncertainty import Spread
 
@@ -81,7 +81,7 @@ def intervals_of(samples):
     for (i, j), variance in zip(pairs, run.variance, strict=True):
         spread = Spread(variance=float(variance), degrees=count - 1)
         tests.append((spread, two_sided((values[i] - values[j]) / variance**0.5, count - 1)))
-    return rank_intervals(list(values), pairs, tests, [run], [1.0])
+    return ranking_of(list(values), pairs, tests, [run], [1.0]).intervals
 
 
 def test_rank_intervals_cover_true_ranks_where_some_entries_tie():

@@ -54,7 +54,14 @@ def test_lines_hold_every_entry_in_order_of_rank(made):
 def test_prose_begins_with_a_mark_and_says_what_is_shown(made):
     text = as_plain(standings_table(made))
     prose = "\n".join(line for line in text.splitlines() if line.startswith("# "))
-    for said in ("tie: ", "ranks: ", "seeds: ", "skill: ", "benchmark arena@1, sha256:", "Holm"):
+    for said in (
+        "tie: ",
+        "ranks: ",
+        "seeds: ",
+        "skill: ",
+        "benchmark arena@1, sha256:",
+        "all its paired",
+    ):
         assert said in prose
     assert all(line.startswith("#") or not re.match("[A-Z]", line) for line in text.splitlines())
 
@@ -112,7 +119,7 @@ def test_csv_is_read_back_and_holds_no_formula(made):
 COMMANDS = {
     *("begin", "end", "centering", "caption", "toprule", "midrule", "bottomrule", "textbf", "pm"),
     *("textbackslash", "textasciicircum", "textasciitilde", "textless", "textgreater"),
-    *("textbar", "textquotedbl", "textquotesingle", "textasciigrave"),
+    *("textbar", "textasciigrave"),
 }
 TOKEN = re.compile(r"\\(?P<word>[a-zA-Z]+)|\\(?P<mark>[^a-zA-Z])|(?P<one>.)", re.DOTALL)
 
@@ -183,7 +190,7 @@ def test_latex_is_what_a_strict_parser_takes(made):
     hostile = next(name for name in names if "etc" in name)
     assert hostile == (
         r"=1+1 \& 50\% \$x\$ \#1 \{a\}\_b\textasciicircum{}c\textasciitilde{}\textless{}d"
-        r"\textgreater{}\textbar{}\textquotedbl{}\textasciigrave{}\textbackslash{}input\{/etc/passwd\}"
+        r"\textgreater{}\textbar{}''\textasciigrave{}\textbackslash{}input\{/etc/passwd\}"
         r"U+FFFD[31m \'{e} U+8133 \pm"
     )
 
@@ -202,7 +209,7 @@ def test_latex_compiles_without_a_warning(made, tmp_path):
     if engine is None:
         pytest.skip("needs pdflatex (Debian: texlive-latex-recommended)")
     table = to_latex(made)
-    document = [r"\documentclass{article}", r"\usepackage[T1]{fontenc}", r"\usepackage{booktabs}"]
+    document = [r"\documentclass{article}", r"\usepackage{booktabs}"]
     document += [r"\usepackage[landscape,margin=1cm]{geometry}", r"\begin{document}", r"\tiny"]
     (tmp_path / "table.tex").write_text("\n".join([*document, table, r"\end{document}", ""]))
     command = [engine, "-no-shell-escape", "-halt-on-error", "-interaction=nonstopmode"]

@@ -122,6 +122,15 @@ def noisy(values, noise, seed=1):
     return {k: (v + rng.normal(0, noise, v.shape)).astype(np.float32) for k, v in values.items()}
 
 
+def test_a_thin_blend_is_not_taken_for_a_shifted_one(case, honest, tmp_path):
+    """Two frames before, its noise stands three times as strong."""
+    copy = copies(case)
+    blend = {k: (0.9 * v + 0.1 * copy[k]).astype(np.float32) for k, v in honest["var"].items()}
+    (sign,) = (f for f in signs(case, tmp_path, blend) if f.kind == "noise of the targets")
+    assert (sign.evidence["shift"], sign.severity) == (0, "medium")
+    assert sign.evidence["share"] == pytest.approx(0.1, abs=0.05)
+
+
 @pytest.mark.parametrize("name", ["mean", "persistence", "least-squares", "var"])
 def test_an_honest_forecast_has_no_sign(case, honest, tmp_path, name):
     others = [values for other, values in honest.items() if other != name]

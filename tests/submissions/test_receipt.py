@@ -250,3 +250,14 @@ def test_verify_returns_what_was_signed(signed):
     assert (said.benchmark, said.context) == ("zapbench-smoke@0", 4)
     with pytest.raises(InvalidInput):
         verify(signed / "card.json", signed / "card.json", signed / "key.pub")
+
+
+@pytest.mark.parametrize("name", ["key", "key.pub", "card.json"])
+def test_a_receipt_never_replaces_what_is_read_for_it(run, signed, name):
+    before = (signed / name).read_bytes()
+    done = run(
+        *("receipt", "sign", signed / "card.json", "--key", signed / "key"),
+        *("--out", signed / "." / name),
+    )
+    assert done.code == 2 and "--out would replace it" in done.err
+    assert (signed / name).read_bytes() == before

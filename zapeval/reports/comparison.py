@@ -18,8 +18,8 @@ import numpy as np
 from zapeval.errors import NotFound
 from zapeval.reports.entries import Entry
 from zapeval.reports.evidence import Evidence, Slice, gather, slice_of
-from zapeval.reports.pairs import Pair, contrasts, in_order, pairs_of, separable
-from zapeval.reports.ranks import RankInterval, rank_intervals, ranks_of, tie_groups
+from zapeval.reports.pairs import Pair, contrasts, in_order, pairs_of
+from zapeval.reports.ranks import RankInterval, ranking_of, ranks_of
 from zapeval.reports.skill import Estimate, skills, win_rates
 from zapeval.scoring.metrics import range_of
 from zapeval.scoring.uncertainty import LEVEL, METHOD_SERIES, METHOD_TIME
@@ -190,8 +190,8 @@ def _rows(
     if evidence.parts is not None and ranked and sides:
         tests = [(one.spread, one.p) for one in pairs if one.spread and one.p is not None]
         runs = evidence.runs(contrasts(count, sides))
-        intervals = rank_intervals(values, sides, tests, runs, evidence.weights)
-        groups = tie_groups(values, separable(count, sides, pairs))
+        ranking = ranking_of(values, sides, tests, runs, evidence.weights)
+        intervals, groups = ranking.intervals, ranking.groups
     skill: Sequence[Estimate | None] = nothing if base is None else skills(evidence, base)
     last = len(entries[0].kept[0].sums[f"{chosen.members[0].name}/counts"])
     steps = range(1, last + 1) if step is None else (step,)

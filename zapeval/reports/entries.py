@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -197,7 +198,7 @@ def _with_sums(file: Path, card: Scorecard) -> Kept:
     except (ValueError, OSError, zipfile.BadZipFile) as error:
         raise InvalidInput(f"{file.parent / name}: can't be read: {error}") from error
     kept = Kept(file=file, card=card, sums=sums)
-    for finding in _findings(kept):
+    for finding in (*_findings(kept), *_summary_findings(card)):
         raise InvalidInput(f"{file}: {finding}; forecast and score again")
     return kept
 
@@ -235,6 +236,21 @@ def _series_findings(
                     "sums"
                 )
                 return
+
+
+def _summary_findings(card: Scorecard) -> Iterator[str]:
+    """Yields where the summary is not the mean of the rows that it comes from."""
+    steps = set(card.benchmark["summary_steps"])
+    rows = [
+        score.value
+        for score in card.scores
+        if score.series == "average" and score.metric == card.summary.metric and score.step in steps
+    ]
+    known = [value for value in rows if value is not None]
+    mean = math.fsum(known) / len(known) if known and len(known) == len(rows) else None
+    said = card.summary.value
+    if said is not None and mean is not None and abs(said - mean) > _TOLERANCE * abs(mean):
+        yield f"its summary is {said}, but {mean:.12g} by its rows"
 
 
 def _require_same_windows(kept: Sequence[Kept]) -> None:

@@ -14,10 +14,7 @@ from zapeval.reports.evidence import Evidence
 from zapeval.reports.ranks import holm
 from zapeval.reports.skill import Estimate
 from zapeval.scoring.student import two_sided
-from zapeval.scoring.uncertainty import LEVEL, Spread
-
-DOUBT = 1 - LEVEL
-"""Adjusted p-values from here on leave a tie."""
+from zapeval.scoring.uncertainty import Spread
 
 
 @final
@@ -105,16 +102,6 @@ def _chance(difference: float, spread: Spread) -> float:
     if not spread.variance:
         return 0.0
     return two_sided(difference / math.sqrt(spread.variance), spread.degrees)
-
-
-def separable(count: int, sides: Sequence[tuple[int, int]], pairs: Sequence[Pair]) -> np.ndarray:
-    """Returns which entries differ beyond doubt, bool ``[entries, entries]``."""
-    table = np.zeros((count, count), bool)
-    for (first, second), pair in zip(sides, pairs, strict=True):
-        table[first, second] = table[second, first] = (
-            pair.adjusted is not None and pair.adjusted < DOUBT
-        )
-    return table
 
 
 def in_order(pairs: Sequence[Pair], place: Mapping[str, int]) -> tuple[Pair, ...]:

@@ -29,6 +29,23 @@ class RankInterval:
     high: int
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """What can be said of ranks.
+
+    Both follow from the same tests, one of all differences of an entry together, so that an entry
+    whose rank is 1 to 1 ties with no other.
+
+    Attributes:
+        intervals: Interval of each entry's rank.
+        groups: Tie group of each entry, 1 being that of the best.
+    """
+
+    intervals: tuple[RankInterval, ...]
+    groups: tuple[int, ...]
+
+
 def ranks_of(values: Sequence[float]) -> tuple[int, ...]:
     """Returns each score's rank: one more than the number of lower ones, so equal ones share it."""
     array = np.asarray(values)
@@ -45,33 +62,33 @@ def holm(probabilities: Sequence[float]) -> tuple[float, ...]:
     return tuple(map(float, adjusted))
 
 
-def tie_groups(values: Sequence[float], separable: np.ndarray) -> tuple[int, ...]:
+def tie_groups(values: Sequence[float], apart: np.ndarray) -> tuple[int, ...]:
     """Returns the tie group of each entry, 1 being that of the best.
 
-    The best entry that is in no group yet opens one, and all that are in none and not separable
-    from it join; where several are equally good, they open it together.
+    The best entry that is in no group yet opens one, and all that are in none and that it can't be
+    told apart from join; where several are equally good, they open it together.
 
     Args:
         values: Score of each entry, lower is better.
-        separable: Whether two entries differ beyond doubt, bool ``[entries, entries]``.
+        apart: Whether an entry's own differences put another beyond doubt; see Ranking.
     """
     scores, groups = np.asarray(values), np.zeros(len(values), int)
     while not groups.all():
         left = groups == 0
         best = left & (scores == scores[left].min())
-        joined = best | (left & ~separable[:, best].all(axis=1))
+        joined = best | (left & ~apart[best].all(axis=0))
         groups[joined] = groups.max() + 1
     return tuple(map(int, groups))
 
 
-def rank_intervals(
+def ranking_of(
     values: Sequence[float],
     pairs: Sequence[tuple[int, int]],
     tests: Sequence[tuple[Spread, float]],
     runs: Sequence[LongRun],
     weights: Sequence[float],
-) -> tuple[RankInterval, ...]:
-    """Returns the interval of each entry's rank.
+) -> Ranking:
+    """Returns what all differences say of the entries' ranks.
 
     A difference is beyond doubt where its p-value is below the level at which, over joint draws of
     all the entry's differences, the smallest p-value lies in 5 % of them.
@@ -92,16 +109,17 @@ def rank_intervals(
     rounded, width = np.unique(np.round(degrees, 1), return_inverse=True)
     root, widths = factor(runs, weights), inflation(rounded, rng)
     normal = normal_for(root, rng)
-    found = []
+    found, apart = [], np.zeros((len(scores), len(scores)), bool)
     for entry, own in enumerate(scores):
         of = np.flatnonzero((sides == entry).any(axis=1))
         known = of[errors[of] > 0]
         ratios = widths[:, width[known]] * np.abs(normal @ root[:, known]) / errors[known]
         certain = chances[of] < _level(ratios)
-        others = scores[sides[of].sum(axis=1) - entry]
-        better, worse = certain & (others < own), certain & (others > own)
+        against = sides[of].sum(axis=1) - entry
+        apart[entry, against] = certain
+        better, worse = certain & (scores[against] < own), certain & (scores[against] > own)
         found.append(RankInterval(low=1 + int(better.sum()), high=len(scores) - int(worse.sum())))
-    return tuple(found)
+    return Ranking(intervals=tuple(found), groups=tie_groups(values, apart))
 
 
 def _level(ratios: np.ndarray) -> float:

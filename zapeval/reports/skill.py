@@ -51,7 +51,7 @@ def _skill(evidence: Evidence, index: int, baseline: int) -> Estimate:
     two = tuple(part[:, [index, baseline]] for part in evidence.parts)
     contrast = np.array([[1.0], [-ratio]]) / below
     (spread,) = replace(evidence, parts=two).spreads(contrast)
-    low, high = spread.around(1 - ratio)
+    low, high = spread.around(1 - ratio, (-math.inf, 1.0))
     return Estimate(value=1 - ratio, low=low, high=high)
 
 

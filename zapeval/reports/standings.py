@@ -146,8 +146,8 @@ def notes_of(comparison: Comparison) -> Iterator[str]:
     elif not comparison.reason:
         yield "ranks: 95 % interval of the rank, from all paired differences at once"
         yield (
-            "tie: entries of one letter can't be told from the best of that letter (paired "
-            "differences, p-values adjusted by Holm's method over all pairs, 0.05 or more)"
+            "tie: entries of one letter can't be told from the best of that letter, by all its "
+            "paired differences at once"
         )
     if seeded:
         yield "seeds: their number, and two standard errors of the mean over them; no interval"
