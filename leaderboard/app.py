@@ -31,6 +31,7 @@ from leaderboard.api import (
 )
 from leaderboard.bodies import Bodies, sound
 from leaderboard.database import Database
+from leaderboard.heads import Heads
 from leaderboard.metrics import Metrics
 from leaderboard.migrations import is_current, upgrade
 from leaderboard.pages import signing, site
@@ -84,6 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
     # The last added is the outermost.
     app.add_middleware(Gate, settings=settings, database=database)
     app.add_middleware(Bodies, settings=settings)
+    app.add_middleware(Heads)
     app.add_middleware(Shell, metrics=metrics)
     for error in (Problem, ZapevalError, RequestValidationError, HTTPException):
         app.add_exception_handler(error, _answer)

@@ -7,10 +7,10 @@ from typing import final
 
 from pydantic import BaseModel, ConfigDict
 
+from leaderboard.known import recipe_of
 from leaderboard.problems import Missing
 from leaderboard.settings import Settings
 from zapeval.benchmarks.benchmark import Benchmark, target_span
-from zapeval.benchmarks.catalogue import find_recipe
 from zapeval.errors import ZapevalError
 from zapeval.registry import BENCHMARKS, plugins
 
@@ -123,7 +123,7 @@ def one_benchmark(settings: Settings, label: str) -> BenchmarkView:
 @lru_cache(maxsize=_KEPT)
 def _view_of(name: str, data: str | None) -> BenchmarkView | None:
     try:
-        recipe = find_recipe(name)
+        recipe = recipe_of(name)
     except ZapevalError:
         return (
             None  # a plugin that can't be loaded has no version; `zapeval benchmarks list` says why

@@ -15,13 +15,13 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from leaderboard.known import recipe_of
 from leaderboard.paths import clashes, fault_of, shown
 from leaderboard.problems import Invalid, TooLarge, Unavailable
 from leaderboard.settings import Settings
 from leaderboard.sources import check_source
 from submissions.fact_sheet import FactSheet, fact_sheet_of
 from zapeval.benchmarks.benchmark import Benchmark
-from zapeval.benchmarks.catalogue import find_recipe
 from zapeval.errors import InvalidInput, NotFound, ZapevalError
 from zapeval.forecasting.manifest import Manifest, read_manifest
 from zapeval.recordings.documents import DOCUMENT_LIMIT, document_of
@@ -180,7 +180,7 @@ def benchmark_of(name: str, settings: Settings) -> Benchmark:
 @lru_cache(maxsize=64)
 def _resolved(name: str, data: str | None) -> Benchmark:
     try:
-        recipe = find_recipe(name)
+        recipe = recipe_of(name)
         return recipe.resolve(recipe.recordings(data))
     except ZapevalError as error:
         raise Unavailable(

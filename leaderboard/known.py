@@ -6,19 +6,30 @@ of their own, ``python -m leaderboard.known ID [DATA]``, once in the life of a w
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leaderboard.settings import Settings
+from zapeval.benchmarks.catalogue import find_recipe
+from zapeval.benchmarks.recipe import Recipe
+from zapeval.errors import BrokenPlugin
+from zapeval.registry import BENCHMARKS, IMPORT_SECONDS, plugins
 
 PATIENCE = 900.0
 """Seconds that a benchmark may take to make its recordings, as the generated ones do at first."""
 
+OURS = "zapeval"
+"""The package whose benchmarks need no trial."""
+
 _LIMIT = 1 << 20
+_SOUND = 93
+"""Exit status that nothing has by chance."""
 
 
 class Known(BaseModel):
@@ -61,6 +72,44 @@ class Catalogue:
         return self._found[benchmark]
 
 
+def recipe_of(label: str) -> Recipe:
+    """Returns a benchmark for a process that must live on, such as the web service.
+
+    Plugins of other packages are tried in a process of their own first, once.
+
+    Raises:
+        NotFound: There is none of that name.
+        BrokenPlugin: It can't be loaded, or ends the process that tries.
+    """
+    name = label.partition("@")[0]
+    plugin = plugins(BENCHMARKS).get(name)
+    if plugin is not None and plugin.package != OURS and not _loads(name):
+        raise BrokenPlugin(f"{name}: package {plugin.package} can't be loaded")
+    return find_recipe(label)
+
+
+@lru_cache(maxsize=64)
+def _loads(benchmark: str) -> bool:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "leaderboard.known", "--try", benchmark],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=IMPORT_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return False
+    return done.returncode == _SOUND
+
+
+def attempt(benchmark: str) -> None:
+    """Loads a benchmark, and ends this process with a status that says so."""
+    find_recipe(benchmark)
+    os._exit(_SOUND)
+
+
 def _ask(benchmark: str, data: str | None) -> Known:
     arguments = [benchmark] if data is None else [benchmark, data]
     try:
@@ -83,7 +132,6 @@ def _ask(benchmark: str, data: str | None) -> Known:
 
 def main(benchmark: str, data: str | None = None) -> None:
     """Prints what is known of a benchmark, as JSON on one line; its recordings are made."""
-    from zapeval.benchmarks.catalogue import find_recipe
     from zapeval.benchmarks.recipe import check_recordings
     from zapeval.errors import ZapevalError
     from zapeval.recordings.stores import open_store
@@ -116,4 +164,4 @@ def _place(uri: str) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    attempt(sys.argv[2]) if sys.argv[1] == "--try" else main(*sys.argv[1:3])

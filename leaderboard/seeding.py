@@ -125,9 +125,9 @@ def _check(cards: Sequence[Card]) -> None:
 
 
 def _benchmark(label: str) -> Benchmark:
-    from zapeval.benchmarks.catalogue import find_recipe
+    from leaderboard.known import recipe_of
 
-    recipe = find_recipe(label)
+    recipe = recipe_of(label)
     return recipe.resolve(recipe.recordings())
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import BinaryIO, final
 from urllib.parse import SplitResult, urlsplit
 
+from leaderboard.known import recipe_of
 from leaderboard.paths import DOCUMENTS, clashes, fault_of
 from leaderboard.pinned import PinnedStore
 from leaderboard.settings import Settings
 from leaderboard.storage import Storage, room
 from leaderboard.tables import Submission
-from zapeval.benchmarks.catalogue import find_recipe
 from zapeval.errors import InvalidInput, NotFound, Refused, StorageError
 from zapeval.recordings.metadata import read_array_metadata
 from zapeval.recordings.stores import Store, open_store
@@ -257,7 +257,7 @@ def _implied(store: Store, benchmark: str, settings: Settings) -> Iterator[tuple
     """Yields the files that a store must have by its metadata: a web server has no listing."""
     for name in DOCUMENTS - {".zarray", ".zmetadata"}:
         yield name, True
-    recipe = find_recipe(benchmark)
+    recipe = recipe_of(benchmark)
     series = recipe.resolve(recipe.recordings(settings.recordings.get(benchmark))).series
     for one in series:
         array = store.child(one.array)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from leaderboard import charts
 from leaderboard.api.deps import Db
+from leaderboard.api.documented import BOARD, CHART, UNCHANGED, file_of, queries
 from leaderboard.boards import BoardLine, BoardView, Place, Shown, find_board, list_boards, show
 from leaderboard.boards import neighbours as others_of
 from leaderboard.caching import Memory, memory, recall, respond, tag_of
@@ -24,6 +25,7 @@ from zapeval.reports.figures.vega import as_text
 router = APIRouter(prefix="/boards", tags=["boards"])
 
 JSON = "application/json"
+TWIN = UNCHANGED | file_of(*(media for media, _ in TWINS.values()), what="The same as a table")
 
 Kept = Annotated[Memory, Depends(memory)]
 Benchmark = Annotated[str, Path(max_length=100, description="`id@version`, or `id` for its newest")]
@@ -70,7 +72,12 @@ def boards(request: Request, database: Db, kept: Kept) -> Boards:
         return Boards(boards=list_boards(session, kept.standings))
 
 
-@router.get("/{benchmark}/{context}.{ending}")
+@router.get(
+    "/{benchmark}/{context}.{ending}",
+    response_class=Response,
+    responses=TWIN,
+    openapi_extra=queries(BOARD),
+)
 async def board_twin(
     request: Request, benchmark: Benchmark, context: Context, ending: str, database: Db, kept: Kept
 ) -> Response:
@@ -78,7 +85,12 @@ async def board_twin(
     return await _twin(request, database, kept, (benchmark, context), ending)
 
 
-@router.get("/{benchmark}/{context}", response_model=BoardView)
+@router.get(
+    "/{benchmark}/{context}",
+    response_model=BoardView,
+    responses=UNCHANGED,
+    openapi_extra=queries(BOARD),
+)
 async def board(
     request: Request, benchmark: Benchmark, context: Context, database: Db, kept: Kept
 ) -> Response:
@@ -86,7 +98,7 @@ async def board(
     return await _twin(request, database, kept, (benchmark, context), "json")
 
 
-@router.get("/{benchmark}/{context}/charts/{name}")
+@router.get("/{benchmark}/{context}/charts/{name}", responses=CHART, openapi_extra=queries(BOARD))
 def board_chart(
     request: Request, benchmark: Benchmark, context: Context, name: str, database: Db, kept: Kept
 ) -> Response:
@@ -100,7 +112,7 @@ def board_chart(
     return respond(request, tag_for(request, place, "chart", name), make)
 
 
-@router.get("/{benchmark}/{context}/changes")
+@router.get("/{benchmark}/{context}/changes", openapi_extra=queries({"board": BOARD["board"]}))
 def changes(
     request: Request, benchmark: Benchmark, context: Context, database: Db, kept: Kept
 ) -> Changes:

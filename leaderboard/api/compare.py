@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from leaderboard import charts
-from leaderboard.api.boards import JSON, ending_of
+from leaderboard.api.boards import JSON, TWIN, ending_of
 from leaderboard.api.deps import Anyone, Db
+from leaderboard.api.documented import CHART, SIDES, UNCHANGED, queries
 from leaderboard.auth import Identity
 from leaderboard.caching import Memory, memory, respond, tag_of
 from leaderboard.choices import one_of
@@ -26,7 +27,12 @@ PARTS = ("entries", "pairs")
 Kept = Annotated[Memory, Depends(memory)]
 
 
-@router.get("", response_model=ComparisonView)
+@router.get(
+    "",
+    response_model=ComparisonView,
+    responses=UNCHANGED,
+    openapi_extra=queries(SIDES, "entries"),
+)
 def comparison(request: Request, identity: Anyone, database: Db, kept: Kept) -> Response:
     """Compares 2 to 20 entries of a board, on any metric, series and step."""
     asked = asked_of(request, database, kept, identity)
@@ -37,7 +43,12 @@ def comparison(request: Request, identity: Anyone, database: Db, kept: Kept) -> 
     return respond(request, tag_for(request, asked), make, private=not asked.public)
 
 
-@router.get(".{ending}")
+@router.get(
+    ".{ending}",
+    response_class=Response,
+    responses=TWIN,
+    openapi_extra=queries(SIDES | {"part": "`entries` or `pairs`"}, "entries"),
+)
 def comparison_twin(
     request: Request, ending: str, identity: Anyone, database: Db, kept: Kept
 ) -> Response:
@@ -53,7 +64,7 @@ def comparison_twin(
     return respond(request, tag_for(request, asked), make, private=not asked.public)
 
 
-@router.get("/charts/{name}")
+@router.get("/charts/{name}", responses=CHART, openapi_extra=queries(SIDES, "entries"))
 def comparison_chart(
     request: Request, name: str, identity: Anyone, database: Db, kept: Kept
 ) -> Response:

@@ -13,8 +13,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session, undefer
 
 from leaderboard import charts
-from leaderboard.api.boards import JSON, ending_of
+from leaderboard.api.boards import JSON, TWIN, ending_of
 from leaderboard.api.deps import Anyone, Db
+from leaderboard.api.documented import CHART, ENTRY, UNCHANGED, file_of, queries
 from leaderboard.auth import Identity
 from leaderboard.caching import Memory, memory, respond, tag_of
 from leaderboard.choices import only_known
@@ -30,7 +31,8 @@ from zapeval.reports.figures.vega import as_text
 
 router = APIRouter(prefix="/entries", tags=["entries"])
 
-QUERY = ("version", "metric")
+QUERY = tuple(ENTRY)
+TOML, BYTES = "application/toml", "application/octet-stream"
 
 Kept = Annotated[Memory, Depends(memory)]
 EntryId = Annotated[str, Path(max_length=60)]
@@ -59,7 +61,12 @@ class Scores(BaseModel):
     scores: tuple[Score, ...]
 
 
-@router.get("/{entry_id}.{ending}")
+@router.get(
+    "/{entry_id}.{ending}",
+    response_class=Response,
+    responses=TWIN,
+    openapi_extra=queries(ENTRY),
+)
 def entry_twin(
     request: Request, entry_id: EntryId, ending: str, identity: Anyone, database: Db, kept: Kept
 ) -> Response:
@@ -73,7 +80,9 @@ def entry_twin(
     return _answer(request, (database, kept, identity), entry_id, make)
 
 
-@router.get("/{entry_id}", response_model=EntryView)
+@router.get(
+    "/{entry_id}", response_model=EntryView, responses=UNCHANGED, openapi_extra=queries(ENTRY)
+)
 def entry(
     request: Request, entry_id: EntryId, identity: Anyone, database: Db, kept: Kept
 ) -> Response:
@@ -85,7 +94,9 @@ def entry(
     return _answer(request, (database, kept, identity), entry_id, make)
 
 
-@router.get("/{entry_id}/scores", response_model=Scores)
+@router.get(
+    "/{entry_id}/scores", response_model=Scores, responses=UNCHANGED, openapi_extra=queries(ENTRY)
+)
 def scores(
     request: Request, entry_id: EntryId, identity: Anyone, database: Db, kept: Kept
 ) -> Response:
@@ -97,7 +108,12 @@ def scores(
     return _answer(request, (database, kept, identity), entry_id, make)
 
 
-@router.get("/{entry_id}/scores.csv")
+@router.get(
+    "/{entry_id}/scores.csv",
+    response_class=Response,
+    responses=UNCHANGED | file_of(TWINS["csv"][0], what="One row a score"),
+    openapi_extra=queries(ENTRY),
+)
 def scores_csv(
     request: Request, entry_id: EntryId, identity: Anyone, database: Db, kept: Kept
 ) -> Response:
@@ -110,7 +126,7 @@ def scores_csv(
     return _answer(request, (database, kept, identity), entry_id, make)
 
 
-@router.get("/{entry_id}/charts/{name}")
+@router.get("/{entry_id}/charts/{name}", responses=CHART, openapi_extra=queries(ENTRY))
 def entry_chart(
     request: Request, entry_id: EntryId, name: str, identity: Anyone, database: Db, kept: Kept
 ) -> Response:
@@ -123,7 +139,12 @@ def entry_chart(
     return _answer(request, (database, kept, identity), entry_id, make)
 
 
-@router.get("/{entry_id}/fact-sheet.toml")
+@router.get(
+    "/{entry_id}/fact-sheet.toml",
+    response_class=Response,
+    responses=UNCHANGED | file_of(TOML, what="A fact sheet"),
+    openapi_extra=queries(ENTRY),
+)
 def fact_sheet(
     request: Request, entry_id: EntryId, identity: Anyone, database: Db, kept: Kept
 ) -> Response:
@@ -131,7 +152,7 @@ def fact_sheet(
 
     def make(dossier: Dossier) -> tuple[str, str]:
         sheet = sheet_of(dossier.view.fact_sheet)
-        return sheet.to_toml(), "application/toml"
+        return sheet.to_toml(), TOML
 
     return _answer(request, (database, kept, identity), entry_id, make)
 
@@ -144,7 +165,11 @@ def scorecard(entry_id: EntryId, result_id: str, identity: Anyone, database: Db)
         return _file(entry, result.card.encode(), JSON, f"{entry.slug}-{result.seed or '0'}.json")
 
 
-@router.get("/{entry_id}/results/{result_id}/windows.npz")
+@router.get(
+    "/{entry_id}/results/{result_id}/windows.npz",
+    response_class=Response,
+    responses=file_of(BYTES, what="Sums a window, arrays of NumPy"),
+)
 def sums(entry_id: EntryId, result_id: str, identity: Anyone, database: Db) -> Response:
     """Returns the sums a window behind a scorecard, which ``zapeval compare`` needs."""
     with database.read() as session:
@@ -152,7 +177,7 @@ def sums(entry_id: EntryId, result_id: str, identity: Anyone, database: Db) -> R
         if result.sums is None:
             raise Missing(f"results/{result_id:.60}/windows.npz: no sums were kept")
         name = json.loads(result.card).get("sums", {}).get("file", "windows.npz")
-        return _file(entry, result.sums, "application/octet-stream", str(name))
+        return _file(entry, result.sums, BYTES, str(name))
 
 
 @router.get("/{entry_id}/results/{result_id}/receipt.json")

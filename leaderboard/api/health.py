@@ -11,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from leaderboard.api.deps import Config, Db
+from leaderboard.api.documented import file_of
 from leaderboard.api.shapes import Health, Ready
 from leaderboard.database import Database
 from leaderboard.metrics import CONTENT_TYPE
@@ -23,13 +24,14 @@ router = APIRouter(tags=["health"])
 ROOM = 256 << 20
 """Bytes that have to be free for the service to take anything."""
 
+_VERSION = version("zapeval")
 _log = logging.getLogger(__name__)
 
 
 @router.get("/health")
-def health() -> Health:
+async def health() -> Health:
     """Answers whenever the process lives."""
-    return Health(status="ok", version=version("zapeval"))
+    return Health(status="ok", version=_VERSION)
 
 
 @router.get("/ready")
@@ -43,7 +45,11 @@ def ready(database: Db, settings: Config) -> Ready:
     return found
 
 
-@router.get("/metrics", response_class=Response)
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses=file_of(CONTENT_TYPE, what="Figures in the text format of Prometheus"),
+)
 def metrics(request: Request) -> Response:
     """Returns figures for Prometheus."""
     return Response(request.app.state.metrics.text(), media_type=CONTENT_TYPE)

@@ -175,7 +175,6 @@ def files(
     )
 
 
-@router.head("/{submission_id}/files/{path:path}", include_in_schema=False)
 @router.get("/{submission_id}/files/{path:path}", response_model=FileProgress)
 def file(
     submission_id: SubmissionId,
