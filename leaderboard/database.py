@@ -31,7 +31,7 @@ class Database:
         url = settings.database_url
         self.is_sqlite = url.startswith("sqlite")
         if self.is_sqlite:
-            settings.data_dir.mkdir(parents=True, exist_ok=True)
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.engine = _engine(url, sqlite=self.is_sqlite)
 
     @contextmanager

@@ -81,7 +81,9 @@ def _owned(session: Session, identity: Identity, entry_id: str) -> Entry:
             raise Missing("no such entry")
         raise Forbidden("the entry is not yours; only its owner and admins may change it")
     if entry.visibility == "withdrawn":
-        raise Conflict("the entry was withdrawn, and that can't be taken back; submit it again")
+        raise Conflict(
+            "the entry was withdrawn, and that can't be taken back; submit it under another name"
+        )
     return entry
 
 

@@ -43,6 +43,8 @@ class Storage:
 
     def __init__(self, settings: Settings) -> None:
         """Makes the folder where there is none."""
+        # What is private on the board is private on its machine.
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.root = settings.data_dir.absolute() / "files"
         for name in ("blobs", "incoming", "stores", "scratch"):
             (self.root / name).mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from leaderboard import storage as module
+from leaderboard.database import Database
 from leaderboard.problems import Conflict, Full
 from leaderboard.settings import Settings
 from leaderboard.storage import Storage, Tampered
@@ -36,6 +37,13 @@ def fill(storage: Storage, submission: str = "one", data: bytes = DATA) -> str:
         with storage.steady():
             storage.adopt(part, digest)
     return digest
+
+
+def test_only_its_owner_looks_into_the_folder_of_a_board(tmp_path: Path) -> None:
+    settings = [Settings(data_dir=tmp_path / name) for name in ("files", "database")]
+    Storage(settings[0])
+    Database(settings[1]).close()
+    assert {one.data_dir.stat().st_mode & 0o777 for one in settings} == {0o700}
 
 
 def test_a_file_arrives_in_parts_and_becomes_a_blob(storage: Storage) -> None:
