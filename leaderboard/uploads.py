@@ -183,17 +183,20 @@ def rerun(
 ) -> Submission:
     """Queues a submission again that failed or was cancelled after it was committed.
 
-    After a fault of the platform that is free: the quota is as if the fault had not been.
+    After a fault of the platform that is free: the quota is as if the fault had not been. After one
+    of its own only an admin can, unless it lies elsewhere, where it may have changed: the same
+    bytes would keep a worker busy for nothing.
 
     Raises:
         Missing: There is no such submission that they may see.
-        Conflict: It did not fail and was not cancelled, or its files are gone.
+        Conflict: It did not fail and was not cancelled, its files are gone, or it would fail again.
         TooMany: A quota is used up; says when there is room.
     """
     with storage.steady():
         with database.write() as session:
             submission = visible(session, identity, submission_id)
             _require_ended(submission)
+            _require_curable(submission, identity)
             files = filelists.whole(session, storage, submission)
         if files:
             storage.assemble(submission_id, files)
@@ -202,6 +205,7 @@ def rerun(
         with database.write() as session:
             submission = _locked(session, submission_id)
             _require_ended(submission)
+            _require_curable(submission, identity)
             if submission.fault == "platform":
                 submission.counted = submission.committed
             else:
@@ -250,6 +254,24 @@ def _require_ended(submission: Submission) -> None:
         raise Conflict(
             f"submission {submission.id}: was never committed; announce it again, which goes on "
             "with the files that have arrived"
+        )
+
+
+def may_run_again(submission: Submission, identity: Identity) -> bool:
+    """Tells whether rerun would take a submission that is theirs to see."""
+    ended = submission.state in (State.failed, State.cancelled)
+    return ended and submission.committed is not None and _is_curable(submission, identity)
+
+
+def _is_curable(submission: Submission, identity: Identity) -> bool:
+    return submission.fault != "submission" or bool(submission.source) or identity.is_admin
+
+
+def _require_curable(submission: Submission, identity: Identity) -> None:
+    if not _is_curable(submission, identity):
+        raise Conflict(
+            f"submission {submission.id}: failed for what is in it, and would again; mend the "
+            "store and submit it anew"
         )
 
 

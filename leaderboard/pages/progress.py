@@ -82,7 +82,7 @@ def submission_page(
             position=position,
             arrived=arrived,
             is_open=state in OPEN,
-            again=state in (State.failed, State.cancelled) and found.committed is not None,
+            again=uploads.may_run_again(found, identity),
         )
 
 

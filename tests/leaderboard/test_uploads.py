@@ -449,6 +449,7 @@ def test_what_failed_runs_again_and_only_platform_faults_are_free(
     client: TestClient,
     member: Person,
     other: Person,
+    admin: Person,
     database: Database,
     app: Any,
     settings: Settings,
@@ -460,10 +461,13 @@ def test_what_failed_runs_again_and_only_platform_faults_are_free(
     second = submit(client, member, name="second")
     app.state.settings = settings.model_copy(update={"max_daily": 1})
     answer = act(client, member, submission, "rerun")
-    assert answer.status_code == (200 if fault == "platform" else 429)
-    app.state.settings = settings
+    assert answer.status_code == (200 if fault == "platform" else 409)
     if fault == "submission":
-        assert act(client, member, submission, "rerun").json()["state"] == "queued"
+        assert "and would again; mend the" in answer.json()["detail"]
+        assert act(client, admin, submission, "rerun").status_code == 429
+        app.state.settings = settings
+        assert act(client, admin, submission, "rerun").json()["state"] == "queued"
+    app.state.settings = settings
     with database.read() as session:
         counted = session.scalars(select(Submission).order_by(Submission.created)).all()
         assert [one.counted is not None for one in counted] == [True, True]
@@ -529,7 +533,12 @@ def test_an_upload_that_nobody_went_on_with_is_swept(
 
 
 def test_blobs_stay_as_long_as_a_submission_needs_them(
-    client: TestClient, member: Person, database: Database, storage: Storage, settings: Settings
+    client: TestClient,
+    member: Person,
+    admin: Person,
+    database: Database,
+    storage: Storage,
+    settings: Settings,
 ) -> None:
     first = submit(client, member)
     second = submit(client, member, files={"a/c/0": b"own", LARGE: FILES[LARGE]}, name="second")
@@ -542,7 +551,7 @@ def test_blobs_stay_as_long_as_a_submission_needs_them(
     )
     assert blobs(storage) == {digest(b"own"), digest(FILES[LARGE])}
     assert (storage.store(first).exists(), storage.store(second).exists()) == (False, True)
-    answer = act(client, member, first, "rerun")
+    answer = act(client, admin, first, "rerun")
     assert (answer.status_code, "submit it again" in answer.text) == (409, True)
     gone = settings.model_copy(update={"keep_predictions": False})
     sweep(storage, database, gone)
