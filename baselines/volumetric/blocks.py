@@ -1,4 +1,4 @@
-"""The parts of a volumetric UNet: convolution, norm, FiLM, residual block.
+"""The parts of a volumetric UNet: norm, FiLM, residual block.
 
 Convolutions compute in the configuration's precision. Parameters, the statistics of norms, and
 what comes between a norm and the next convolution are float32.
@@ -13,11 +13,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from baselines.volumetric.configuration import Configuration
-
-
-def convolution(c: Configuration, inputs: int, outputs: int, rngs: nnx.Rngs) -> nnx.Conv:
-    """Returns a convolution over 3 x 3 x 3 voxels, zeros beyond the border."""
-    return nnx.Conv(inputs, outputs, (3, 3, 3), dtype=jnp.dtype(c.precision), rngs=rngs)
+from baselines.volumetric.convolution import convolution
 
 
 @final

@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from baselines.volumetric.blocks import Block, Head, Norm, convolution
+from baselines.volumetric.blocks import Block, Head, Norm
 from baselines.volumetric.configuration import LEAD_WIDTH, STIMULUS_WIDTH, Configuration
+from baselines.volumetric.convolution import convolution
 from baselines.volumetric.heads import frames_of
 from baselines.volumetric.resampling import downsample, upsample
 from baselines.volumetric.sharding import Layout, constrained
