@@ -32,7 +32,7 @@ number = 5
         ("zapbench", ZapBench),
         ("zapbench@1", ZapBench),
         ("zapbench-mini", Mini),
-        ("zapbench-mini@0", Mini),
+        ("zapbench-mini@1", Mini),
         ("zapbench-smoke", Smoke),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 from baselines.naive import Mean, Persistence
 from zapeval.benchmarks import synthetic
 from zapeval.benchmarks.benchmark import windows_in
+from zapeval.benchmarks.brain import QUANTUM
 from zapeval.benchmarks.synthetic import Mini, Smoke, brain_folder, generate_brain
 from zapeval.benchmarks.zapbench import CONDITIONS, FRAMES, ZAPBENCH
 from zapeval.forecasting.forecast import forecast
@@ -93,7 +94,7 @@ def resolved(recipe, folder):
 
 def test_mini_has_zapbenchs_windows(folder):
     mini, _ = resolved(Mini(), folder)
-    assert mini.label == "zapbench-mini@0"
+    assert mini.label == "zapbench-mini@1"
     assert mini.windows == 1557
     assert [series.name for series in mini.series] == list(CONDITIONS)
     for series, original in zip(mini.series, ZAPBENCH.series, strict=True):
@@ -101,6 +102,16 @@ def test_mini_has_zapbenchs_windows(folder):
             assert getattr(series, field) == getattr(original, field)
     for field in ("protocol", "context_lengths", "max_context", "horizon", "summary_steps"):
         assert getattr(mini, field) == getattr(ZAPBENCH, field)
+
+
+def test_version_1_of_mini_is_what_it_was(folder, traces):
+    mini, _ = resolved(Mini(), folder)
+    digest = "4c88d9dcf308a8788e2057197a7311a007a13f884b777b983121cdde085ccea9"
+    assert mini.digest == f"sha256:{digest}"
+    quanta = np.rint(traces.astype(np.float64) / QUANTUM).astype(np.int64)
+    # Whatever computes exp and tanh: a few values may round to the next quantum.
+    assert abs(quanta.sum() - 2_435_191_675) < 100
+    assert abs((quanta[::7] * np.arange(256)).sum() - 44_450_785_872) < 25_600
 
 
 def test_smoke_has_at_most_64_windows_of_every_condition(folder):

@@ -4,7 +4,8 @@
 * latents ``z(t+1) = z(t) + (tanh(J z(t) + a(t) B u(t)) - z(t)) / tau + noise``, with the arousal
   ``a`` in (0, 1): they saturate, are gated, and rotate by themselves where nothing is shown
 * waves ``w(x, t) = sum_k exp(-d_k(x) / REACH) s_k(t - d_k(x) / v_k)``, ``d_k`` from source ``k``
-* rates ``r_n(t) = log(1 + exp(l_n z(t) + m_n w(x_n, t) + p_n(t) - theta_n))``, ``p`` private
+* rates ``r_n(t) = log(1 + exp(l_n z(t) + q_n u(t) + m_n w(x_n, t) + p_n(t) - theta_n))``, with
+  ``p`` private and slow
 * traces ``y_n(t) = b_n + g_n (kernel_n * r_n)(t) + noise``, a calcium kernel with rise and decay
 * video: the traces inside the neurons, fainter waves everywhere, and noise
 
@@ -155,7 +156,7 @@ def generate(
     passing = waves.at(positions, 0, len(latents))
     return Brain(
         seed=seed,
-        traces=_fluoresce(_rng(seed, _TRACES), latents, passing, homes),
+        traces=_fluoresce(_rng(seed, _TRACES), stimulus, latents, passing, homes),
         stimulus=stimulus.astype(np.float32),
         stimulus_names=STIMULUS_NAMES,
         positions=positions.astype(np.float32),
@@ -225,14 +226,14 @@ def _present(rng: np.random.Generator, programmes: Sequence[Programme]) -> Float
 def _respond(rng: np.random.Generator, stimulus: Floats) -> Floats:
     """Returns the latents ``z(t)``, float64 [frames, latents]; pairs of them rotate."""
     frames, features = stimulus.shape
-    turn = rng.normal(0, 0.1, (LATENTS, LATENTS))
+    turn = rng.normal(0, 0.03, (LATENTS, LATENTS))
     for pair in range(0, LATENTS, 2):
-        angle = rng.uniform(0.45, 0.65)
+        angle = rng.uniform(0.37, 0.42)
         cos, sin = np.cos(angle), np.sin(angle)
-        turn[pair : pair + 2, pair : pair + 2] += 1.15 * np.array([[cos, -sin], [sin, cos]])
+        turn[pair : pair + 2, pair : pair + 2] += 1.7 * np.array([[cos, -sin], [sin, cos]])
     arousal = 1 / (1 + np.exp(-1 - 2 * _wander(rng, frames, np.full(1, 60.0))))
-    drive = arousal * np.einsum("tk,kn->tn", stimulus, rng.normal(0, 2.5, (features, LATENTS)))
-    noise = rng.normal(0, 0.06, (frames, LATENTS))
+    drive = arousal * np.einsum("tk,kn->tn", stimulus, rng.normal(0, 1.0, (features, LATENTS)))
+    noise = rng.normal(0, 0.006, (frames, LATENTS))
     latents = np.zeros((frames, LATENTS))
     for now in range(frames - 1):
         pull = np.tanh((turn * latents[now]).sum(axis=1) + drive[now])
@@ -244,28 +245,36 @@ def _emit(rng: np.random.Generator, latents: Floats) -> Waves:
     """Returns the waves; sources fire in bursts, at random and as the latents drive them."""
     origins = rng.uniform(0, 1, (WAVES, 3)) * np.array(EXTENT)
     speeds = rng.uniform(SLOWEST, FASTEST, WAVES)
-    bursts = _wander(rng, LEAD + len(latents), np.full(WAVES, 8.0)) - 0.3
-    bursts[LEAD:] += np.einsum("tk,kn->tn", latents, rng.normal(0, 0.5, (LATENTS, WAVES)))
-    return Waves(sources=2.5 * np.maximum(bursts, 0), origins=origins, speeds=speeds)
+    bursts = _wander(rng, LEAD + len(latents), np.full(WAVES, 25.0)) - 0.3
+    bursts[LEAD:] += np.einsum("tk,kn->tn", latents, rng.normal(0, 0.8, (LATENTS, WAVES)))
+    return Waves(sources=1.8 * np.maximum(bursts, 0), origins=origins, speeds=speeds)
 
 
 def _fluoresce(
-    rng: np.random.Generator, latents: Floats, passing: Floats, homes: NDArray[np.int64]
+    rng: np.random.Generator,
+    stimulus: Floats,
+    latents: Floats,
+    passing: Floats,
+    homes: NDArray[np.int64],
 ) -> NDArray[np.float32]:
     """Returns the traces, float32 [frames, neurons], df/f.
 
-    Neurons differ in loadings (in part by region), share of waves, threshold, kernel and noise.
+    Neurons differ in loadings (in part by region), in what they see of the stimulus, in their share
+    of waves, threshold, kernel and noise.
     """
     frames, neurons = len(passing), len(homes)
     loadings = rng.normal(0, 0.4, (LATENTS, len(REGIONS)))[:, homes]
-    loadings += rng.normal(0, 1.1, loadings.shape) * (rng.uniform(size=loadings.shape) < 0.4)
+    loadings += rng.normal(0, 0.9, loadings.shape) * (rng.uniform(size=loadings.shape) < 0.4)
     drive = np.einsum("tk,kn->tn", latents, loadings) + rng.uniform(0.2, 1.0, neurons) * passing
-    drive += 0.8 * _wander(rng, frames, rng.uniform(60, 240, neurons))
+    tuning = rng.normal(0, 2, (stimulus.shape[1], neurons))
+    drive += np.einsum("tk,kn->tn", stimulus, tuning * (rng.uniform(size=tuning.shape) < 0.3))
+    memory = rng.uniform(40, 80, neurons)
+    drive += 0.8 * np.sqrt(2) * _leaky(_wander(rng, frames, memory), memory)
     rates = np.logaddexp(0, drive - rng.uniform(0.5, 2.0, neurons))
     calcium = _leaky(_leaky(rates, rng.uniform(1, 2, neurons)), rng.uniform(3, 9, neurons))
     gains = 0.036 * np.exp(rng.normal(0, 0.4, neurons))
     traces = rng.normal(-0.016, 0.016, neurons) + gains * calcium
-    traces += rng.uniform(0.010, 0.026, neurons) * rng.normal(0, 1, (frames, neurons))
+    traces += rng.uniform(0.002, 0.006, neurons) * rng.normal(0, 1, (frames, neurons))
     return (np.rint(np.clip(traces, LOW, HIGH) / QUANTUM) * QUANTUM).astype(np.float32)
 
 

@@ -1,7 +1,7 @@
 """The embedded benchmarks: ZAPBench's frames and windows over a generated brain.
 
-``zapbench-mini`` has all 1,557 test windows; ``zapbench-smoke`` at most 64, for trials and video
-models. Both are version 0: free to change.
+``zapbench-mini`` has all 1,557 test windows; ``zapbench-smoke`` at most 64, for trials, and is free
+to change.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from zapeval.recordings.recording import (
 from zapeval.recordings.stores import open_store
 from zapeval.recordings.writer import Layout, beside, create_array, write_array
 
-SEED = 5
+SEED = 9
 """Seed of the brain."""
 
 SMOKE_EVERY = 26
@@ -61,7 +61,6 @@ class _Generated(Recipe):
         every: Keep each ``every``-th test window.
     """
 
-    version = 0
     every: ClassVar[int]
 
     def recordings(self, data: str | None = None) -> Recordings:
@@ -97,6 +96,7 @@ class Mini(_Generated):
     """All test windows."""
 
     id = "zapbench-mini"
+    version = 1
     title = "A generated brain of a few hundred neurons in ZAPBench's frames and windows"
     every = 1
 
@@ -106,6 +106,7 @@ class Smoke(_Generated):
     """At most 64 test windows."""
 
     id = "zapbench-smoke"
+    version = 0
     title = "zapbench-mini with at most 64 windows"
     every = SMOKE_EVERY
 
