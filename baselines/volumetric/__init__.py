@@ -7,5 +7,5 @@ What a configuration says (``configuration``, ``structure``, ``fields``, ``sizes
 forecaster is told (``settings``, ``crops``, ``memory``) need no JAX; the model (``blocks``,
 ``unet``, ``heads``, ``rollout``), its losses (``loss``, ``anatomy``), where their arrays lie
 (``sharding``), what is read into them (``specimens``, ``loader``) and what is compiled
-(``learning``) do. ``forecaster`` is the plugin.
+(``learning``) do. ``forecaster`` is the plugin, ``studies`` lay its choices side by side.
 """

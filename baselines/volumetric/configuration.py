@@ -11,11 +11,11 @@ from zapeval.errors import NotFound, UsageError
 Factor = tuple[int, int, int]
 """How much coarser or finer, per axis x, y, z."""
 
-Head = Literal["lead-time", "direct", "hl-gauss"]
+Head = Literal["lead-time", "direct", "hl-gauss", "autoregression"]
 Skip = Literal["add", "concat"]
 Precision = Literal["float32", "bfloat16"]
 
-HEADS: tuple[Head, ...] = ("lead-time", "direct", "hl-gauss")
+HEADS: tuple[Head, ...] = ("lead-time", "direct", "hl-gauss", "autoregression")
 SKIPS: tuple[Skip, ...] = ("add", "concat")
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 
@@ -52,7 +52,8 @@ class Configuration:
         upsampled_blocks: Residual blocks at each step of ``upsampling``.
         skip: How a level joins what comes up from below: ``add`` or ``concat``.
         head: ``lead-time``, one frame at the lead time that is asked for; ``direct``, all frames
-            of the horizon at once; ``hl-gauss``, like lead-time, each voxel as a histogram.
+            of the horizon at once; ``hl-gauss``, like lead-time, each voxel as a histogram;
+            ``autoregression``, the next frame, which is fed back for those after it.
         bins: Bins of that histogram.
         past_stimulus: Stimulus features during the context that it is told, 0 for none.
         future_stimulus: Stimulus features during the horizon that it is told, 0 for none.
@@ -95,6 +96,7 @@ class Configuration:
         if not (isinstance(self.dropout, int | float) and 0 <= self.dropout < 1):
             raise UsageError(f"volumetric: dropout is {self.dropout!r}, expected 0 to below 1")
         self._check_groups()
+        self._check_fed_back()
 
     def _check_groups(self) -> None:
         widths = {"features": self.features}
@@ -107,6 +109,20 @@ class Configuration:
                     f"{self.groups}; change one of them"
                 )
 
+    def _check_fed_back(self) -> None:
+        if self.head != "autoregression":
+            return
+        if self.upsampling:
+            raise UsageError(
+                "volumetric: a head autoregression is fed its own frames, which must be of the "
+                "input's resolution; leave full resolution out"
+            )
+        if self.past_stimulus or self.future_stimulus:
+            raise UsageError(
+                "volumetric: a head autoregression takes no stimulus, which is not fed back; use "
+                "another head"
+            )
+
     @property
     def levels(self) -> int:
         """Number of resamplings; 0 where there is one resolution."""
@@ -115,7 +131,8 @@ class Configuration:
     @property
     def outputs(self) -> int:
         """Numbers that come out for each voxel."""
-        return {"lead-time": 1, "direct": self.horizon, "hl-gauss": self.bins}[self.head]
+        several = {"direct": self.horizon, "hl-gauss": self.bins}
+        return several.get(self.head, 1)
 
     @property
     def steps(self) -> int:
@@ -125,7 +142,7 @@ class Configuration:
     @property
     def told_lead_time(self) -> bool:
         """Whether it is asked for one lead time."""
-        return self.head != "direct"
+        return self.head in ("lead-time", "hl-gauss")
 
     @property
     def embedding(self) -> int:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from baselines.volumetric.sizes import Size
 from zapeval.errors import InvalidInput, UsageError
+from zapeval.recordings.grid import Grid
 
 Span = tuple[int, int]
 
@@ -38,6 +37,15 @@ class Crop:
         """Returns the size in voxels that are coarser by a factor in x and y."""
         x, y, z = self.kept
         return x // factor, y // factor, z
+
+    def grid(self, factor: int) -> Grid:
+        """Returns where voxels that are coarser by a factor lie in the video's segmentation.
+
+        Labels are those in the middle of these voxels; see zapeval/recordings/coarsening.py.
+        """
+        x, y, z = ((n - k) // 2 for n, k in zip(self.frame, self.kept, strict=True))
+        middle = factor // 2
+        return Grid(offset=(x + middle, y + middle, z), stride=(factor, factor, 1))
 
     def spans(self, index: tuple[slice, ...], factor: int) -> tuple[Span, Span, Span]:
         """Returns the voxels of the video under a part of a volume.
@@ -85,21 +93,3 @@ def crop_of(frame: Size, kept: Size | None, resolution: int) -> Crop:
                 f"coarser; crop to {below}, or choose another resolution"
             )
     return Crop(frame=frame, kept=size, resolution=resolution)
-
-
-def pooled(frames: np.ndarray, factor: int) -> np.ndarray:
-    """Returns averages over ``factor x factor`` voxels in x and y, ``[frames, x, y, z]``."""
-    if factor == 1:
-        return frames
-    count, x, y, z = frames.shape
-    blocks = frames.reshape(count, x // factor, factor, y // factor, factor, z)
-    means: np.ndarray = blocks.mean(axis=(2, 4))
-    return means
-
-
-def picked(labels: np.ndarray, factor: int) -> np.ndarray:
-    """Returns the label in the middle of each ``factor x factor`` voxels, ``[x, y, z]``.
-
-    Source: Immer et al. 2025, appendix: a strided pick at offset ``factor // 2``.
-    """
-    return labels[factor // 2 :: factor, factor // 2 :: factor]

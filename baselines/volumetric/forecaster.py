@@ -7,7 +7,7 @@ Source: Immer et al. 2025, "Forecasting Whole-Brain Neuronal Activity from Volum
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,9 +22,11 @@ from zapeval.errors import InvalidInput, UsageError
 from zapeval.forecasting.contexts import VIDEO, Contexts
 from zapeval.forecasting.forecaster import Forecaster
 from zapeval.forecasting.training import Training
+from zapeval.recordings.grid import Grid
 
 if TYPE_CHECKING:
     from baselines.training import Plan
+    from baselines.volumetric.film import Film
     from baselines.volumetric.sharding import Layout
     from baselines.volumetric.specimens import Specimen
 
@@ -43,9 +45,12 @@ class VolumetricUNet(Forecaster):
         resolution: How much coarser in x and y it sees the video: 1, 2 or 4.
         full_resolution: Whether it forecasts at the resolution of the video all the same.
         crop: Size of the centre of the frames to keep, [x, y, z] in voxels of the video.
-        head: ``lead-time``, ``direct`` or ``hl-gauss``.
+        head: ``lead-time``, ``direct``, ``hl-gauss`` or ``autoregression``.
         loss: ``trace``, ``voxel`` or ``hl-gauss``.
+        past_stimulus: Whether FiLM tells it the stimulus of the context.
+        future_stimulus: Whether FiLM tells it the stimulus of the horizon, known beforehand.
         skip: How levels are joined: ``add`` or ``concat``.
+        upsampled_features: Features beyond the resolution at which it sees the video.
         bins: Bins of the head ``hl-gauss``.
         dropout: Share of channels dropped; by default 0.1 with 256 frames of context, else 0.
         precision: Of convolutions: ``float32`` or ``bfloat16``.
@@ -57,11 +62,12 @@ class VolumetricUNet(Forecaster):
             of all, 50 at least.
         validation: Windows to validate with, at most.
         mesh: Parts of [batch, x, y] over the devices; by default all of them cut x and y.
+        others: Further recordings whose frames are trained on as well: folders, or TOML files.
     """
 
     name: ClassVar[str] = "volumetric-unet"
     version: ClassVar[str] = "1"
-    covariates = (VIDEO,)
+    covariates: tuple[str, ...] = (VIDEO,)
 
     def __init__(
         self,
@@ -74,7 +80,10 @@ class VolumetricUNet(Forecaster):
         crop: Sequence[int] | None = None,
         head: Head = "lead-time",
         loss: str = "trace",
+        past_stimulus: bool = False,
+        future_stimulus: bool = False,
         skip: Skip = "add",
+        upsampled_features: int = 32,
         bins: int = 64,
         dropout: float | None = None,
         precision: Precision = "float32",
@@ -85,6 +94,7 @@ class VolumetricUNet(Forecaster):
         validate_every: int | None = None,
         validation: int = 128,
         mesh: Sequence[int] | None = None,
+        others: Sequence[str] = (),
     ) -> None:
         self._settings = Settings(
             levels=levels,
@@ -96,7 +106,10 @@ class VolumetricUNet(Forecaster):
             crop=crop,
             head=head,
             loss=loss,
+            past_stimulus=past_stimulus,
+            future_stimulus=future_stimulus,
             skip=skip,
+            upsampled_features=upsampled_features,
             bins=bins,
             dropout=dropout,
             precision=precision,
@@ -107,7 +120,9 @@ class VolumetricUNet(Forecaster):
             validate_every=validate_every,
             validation=validation,
             mesh=mesh,
+            others=others,
         )
+        self.covariates = (VIDEO, *self._settings.told)
         self._configuration: Configuration | None = None
         self._params: Any = None
         self._specimens: dict[object, Specimen] = {}
@@ -148,6 +163,7 @@ class VolumetricUNet(Forecaster):
         from baselines.training import train
         from baselines.volumetric.learning import losses_of, new_parameters
         from baselines.volumetric.loader import VideoBatches
+        from baselines.volumetric.others import other_series
 
         if training.protocol != "horizon":
             raise InvalidInput(
@@ -155,7 +171,8 @@ class VolumetricUNet(Forecaster):
                 f"{training.benchmark} has the protocol {training.protocol!r}"
             )
         s, layout = self._settings, self._layout
-        configuration = s.configuration(training.context, training.horizon)
+        features = _features(training) if s.told else 0
+        configuration = s.configuration(training.context, training.horizon, features)
         loss, judge = losses_of(configuration, s.loss, layout)
         batches = VideoBatches(
             training,
@@ -165,6 +182,7 @@ class VolumetricUNet(Forecaster):
             kept=s.kept,
             resolution=s.resolution,
             validation=s.validation,
+            others=other_series(s.others, training, self.covariates),
         )
         self._tell(training, configuration, batches.specimens)
         params = new_parameters(configuration, training.seed, layout)
@@ -210,6 +228,31 @@ class VolumetricUNet(Forecaster):
 
         Windows are forecast one by one, all lead times of one from frames that are read once.
         """
+        neurons = contexts.activity.shape[2]
+        anatomy = self._specimen(contexts, neurons).anatomy
+        traces = np.empty((len(contexts), contexts.horizon, neurons), np.float32)
+        for window, frames, stimuli in self._seen(contexts):
+            traces[window] = np.asarray(self._call(self._params, frames, anatomy, *stimuli))
+        traces[:, :, anatomy.missing] = np.nan
+        return traces
+
+    def frames(self, contexts: Contexts) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Yields ``(window, step, frame)``: the frames of which the traces are the means."""
+        for window, frames, stimuli in self._seen(contexts):
+            for step, frame in self._film(self._params, frames, *stimuli):
+                yield window, step, frame
+
+    def grid_of(self, contexts: Contexts) -> Grid:
+        """Returns where the voxels of its frames lie in the segmentation."""
+        specimen = self._specimen(contexts, contexts.activity.shape[2])
+        return specimen.crop.grid(specimen.output)
+
+    def _seen(self, contexts: Contexts) -> Iterator[tuple[int, Any, list[Any]]]:
+        """Yields each window, what the model sees of it, a copy for each part, and is told.
+
+        Raises:
+            InvalidInput: It was trained for contexts of another length, or horizons.
+        """
         from baselines.volumetric.specimens import Loader
 
         c = self._fitted()
@@ -222,18 +265,25 @@ class VolumetricUNet(Forecaster):
         video = contexts.video
         if video is None:
             raise InvalidInput(f"{self.name}: {contexts.series}: has no video to forecast from")
-        specimen, loader = self._specimen(contexts, neurons), Loader()
-        missing = specimen.anatomy.missing
-        traces = np.empty((len(contexts), c.horizon, neurons), np.float32)
-        copies = self._layout.batch
+        crop, loader = self._specimen(contexts, neurons).crop, Loader()
         for window in range(len(contexts)):
-            reads = [partial(video.part, window)] * copies
-            frames = loader.frames(
-                reads, context, specimen.crop, specimen.crop.resolution, self._layout.frames
-            )
-            traces[window] = np.asarray(self._call(self._params, frames, specimen.anatomy))
-        traces[:, :, missing] = np.nan
-        return traces
+            reads = [partial(video.part, window)] * self._layout.batch
+            frames = loader.frames(reads, context, crop, crop.resolution, self._layout.frames)
+            yield window, frames, self._stimuli(contexts, window)
+
+    def _stimuli(self, contexts: Contexts, window: int) -> list[Any]:
+        """Returns what the model is told of a window's stimulus: past, future, None for neither."""
+        from baselines.volumetric.specimens import placed, told_stimulus
+
+        c, copies, found = self._fitted(), self._layout.batch, []
+        for stimulus, features in (
+            (contexts.stimulus, c.past_stimulus),
+            (contexts.future_stimulus, c.future_stimulus),
+        ):
+            one = None if stimulus is None else stimulus[window : window + 1]
+            told = told_stimulus(contexts.series, [one] * copies, features)
+            found.append(None if told is None else placed(told, self._layout.windows))
+        return found
 
     @cached_property
     def _layout(self) -> Layout:
@@ -249,6 +299,12 @@ class VolumetricUNet(Forecaster):
         from baselines.volumetric.learning import forecast_of
 
         return forecast_of(self._fitted(), self._layout)
+
+    @cached_property
+    def _film(self) -> Film:
+        from baselines.volumetric.film import film_of
+
+        return film_of(self._fitted(), self._layout)
 
     def _specimen(self, contexts: Contexts, neurons: int) -> Specimen:
         """Returns what is seen of a recording, made once for it."""
@@ -306,12 +362,21 @@ class VolumetricUNet(Forecaster):
     def _take(self, configuration: Configuration) -> None:
         self._configuration = configuration
         self.__dict__.pop("_call", None)
+        self.__dict__.pop("_film", None)
         self._specimens.clear()
 
     def _fitted(self) -> Configuration:
         if self._configuration is None:
             raise UsageError(f"{self.name}: is not trained yet; fit it or load a checkpoint")
         return self._configuration
+
+
+def _features(training: Training) -> int:
+    """Returns the number of stimulus features of the first recording that is trained on."""
+    first = training.series[0]
+    contexts = first.contexts(first.train_origins[:1])
+    seen = [s for s in (contexts.stimulus, contexts.future_stimulus) if s is not None]
+    return seen[0].shape[2] if seen else 0
 
 
 def _gib(size: int) -> str:

@@ -13,8 +13,8 @@ from baselines.batches import Batch
 from baselines.training import Loss
 from baselines.volumetric.anatomy import Anatomy, segment_means
 from baselines.volumetric.configuration import Configuration
-from baselines.volumetric.heads import frames_of
 from baselines.volumetric.loss import loss_of
+from baselines.volumetric.rollout import roll_out
 from baselines.volumetric.sharding import Layout
 from baselines.volumetric.unet import UNet
 
@@ -50,7 +50,8 @@ def losses_of(configuration: Configuration, name: str, layout: Layout) -> tuple[
         def loss(params: Any, batch: Batch) -> tuple[jax.Array, jax.Array]:
             drawn = batch.get("key")
             key = None if drawn is None else jax.random.wrap_key_data(drawn)
-            outputs = nnx.merge(definition, params)(batch["frames"], batch.get("lead"), key=key)
+            told = batch.get("lead"), batch.get("past_stimulus"), batch.get("future_stimulus")
+            outputs = nnx.merge(definition, params)(batch["frames"], *told, key=key)
             return measure(outputs, batch["truth"], batch["anatomy"], batch["windows"])
 
         return loss
@@ -59,23 +60,29 @@ def losses_of(configuration: Configuration, name: str, layout: Layout) -> tuple[
 
 
 def forecast_of(configuration: Configuration, layout: Layout) -> Callable[..., jax.Array]:
-    """Returns what forecasts a window: ``(params, frames, anatomy) -> traces``.
+    """Returns what forecasts a window: ``(params, frames, anatomy, *stimuli) -> traces``.
 
-    ``frames`` are the context, one copy for each part of the mesh's batch axis; the traces of all
-    steps, float32 ``[horizon, neurons]``, lie on every device. Lead times go through the model one
-    after another, as many at once as there are copies.
+    ``frames`` are the context, one copy for each part of the mesh's batch axis; ``stimuli`` are
+    those that the configuration is told, past before future, else None, with as many copies. The
+    traces of all steps, float32 ``[horizon, neurons]``, lie on every device. Lead times go through
+    the model one after another, as many at once as there are copies.
     """
     c, copies = configuration, layout.batch
     definition, _ = split_model(c, layout)
     rounds = -(-c.horizon // copies)
 
-    def traces(params: Any, frames: jax.Array, anatomy: Anatomy) -> jax.Array:
+    def traces(
+        params: Any, frames: jax.Array, anatomy: Anatomy, *stimuli: jax.Array | None
+    ) -> jax.Array:
         model = nnx.merge(definition, params)
 
         def some(leads: jax.Array | None) -> jax.Array:
-            forecast = frames_of(c, model(frames, leads))
+            forecast = model.forecast(frames, leads, *stimuli)
             return segment_means(forecast, anatomy, layout)
 
+        if c.head == "autoregression":
+            fed_back = roll_out(model.forecast, frames, c.horizon)
+            return segment_means(fed_back, anatomy, layout)[0]
         if not c.told_lead_time:
             return some(None)[0]
         leads = jnp.minimum(jnp.arange(1, rounds * copies + 1, dtype=jnp.int32), c.horizon)

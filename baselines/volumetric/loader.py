@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import final
@@ -13,7 +13,13 @@ from baselines.batches import Batch, Batches
 from baselines.volumetric.configuration import Configuration
 from baselines.volumetric.sharding import Layout
 from baselines.volumetric.sizes import Size
-from baselines.volumetric.specimens import Loader, Specimen, placed, specimen_of
+from baselines.volumetric.specimens import (
+    Loader,
+    Specimen,
+    placed,
+    specimen_of,
+    told_stimulus,
+)
 from zapeval.errors import InvalidInput
 from zapeval.forecasting.training import Training, TrainingSeries
 
@@ -41,9 +47,10 @@ class _Group:
 class VideoBatches(Batches):
     """Windows of video, their lead time and the frame at it drawn uniformly.
 
-    A batch has ``frames``, ``lead`` (unless the head gives all frames at once), ``truth``,
-    ``windows`` (weights), ``anatomy`` and, to train with dropout, ``key``. The truth is the frame
-    itself; to validate it is the recorded traces, which are what is scored.
+    A batch has ``frames``, ``lead`` (where the head is told one), ``truth``, ``windows`` (weights),
+    ``anatomy``, ``past_stimulus`` and ``future_stimulus`` as the model is told them and, to train
+    with dropout, ``key``. The truth is the frame itself; to validate it is the recorded traces,
+    which are what is scored.
 
     Source: Immer et al. 2025 (arXiv 2503.00073), section 4.
 
@@ -55,6 +62,7 @@ class VideoBatches(Batches):
         kept: Size of the centre of frames to keep, None for all.
         resolution: How much coarser in x and y the model sees the video.
         validation: Windows to validate with, at most.
+        others: Frames of further recordings, to train on and not to validate with.
 
     Raises:
         InvalidInput: A recording has no video or segmentation that fits, or there is no window to
@@ -71,12 +79,15 @@ class VideoBatches(Batches):
         kept: Size | None = None,
         resolution: int = 1,
         validation: int = 128,
+        others: Sequence[TrainingSeries] = (),
     ) -> None:
         layout.check_batch(size)
         self._c, self._layout, self._size = configuration, layout, size
         self._seed, self._horizon = training.seed, training.horizon
+        # What is shown during a horizon is known of whole windows alone.
+        self._whole = bool(configuration.past_stimulus or configuration.future_stimulus)
         self._loader = Loader()
-        self._groups = self._grouped(training, kept, resolution)
+        self._groups = self._grouped((*training.series, *others), kept, resolution)
         self._known: dict[tuple[int, int], list[tuple[TrainingSeries, int]]] = {}
         counts = [len(self._windows(number, 1)) for number in range(len(self._groups))]
         self._shares = np.array(counts) / sum(counts)
@@ -143,7 +154,21 @@ class VideoBatches(Batches):
         if self._c.told_lead_time:
             leads = np.array([window.lead for window in windows], np.int32)
             batch["lead"] = placed(leads, self._layout.windows)
+        if self._whole:
+            batch |= self._stimuli(windows)
         return batch
+
+    def _stimuli(self, windows: list[_Window]) -> Batch:
+        """Returns what the model is told of stimuli, float32 ``[windows, frames, features]``."""
+        seen = [window.series.contexts([window.origin]) for window in windows]
+        past = told_stimulus(
+            windows[0].series.name, [s.stimulus for s in seen], self._c.past_stimulus
+        )
+        future = told_stimulus(
+            windows[0].series.name, [s.future_stimulus for s in seen], self._c.future_stimulus
+        )
+        told = {"past_stimulus": past, "future_stimulus": future}
+        return {n: placed(v, self._layout.windows) for n, v in told.items() if v is not None}
 
     def _traces(self, window: _Window) -> np.ndarray:
         """Returns what was recorded, float32 ``[steps, neurons]``."""
@@ -160,11 +185,11 @@ class VideoBatches(Batches):
     def _windows(self, group: int, lead: int) -> list[tuple[TrainingSeries, int]]:
         """Returns the windows to draw from, all the frames of which are trained on."""
         if (group, lead) not in self._known:
-            told = self._c.told_lead_time
+            near = self._c.steps == 1 and not self._whole
             self._known[group, lead] = [
                 (series, origin)
                 for series in self._groups[group].series
-                for origin in (series.lead_origins(lead) if told else series.train_origins)
+                for origin in (series.lead_origins(lead) if near else series.train_origins)
             ]
         return self._known[group, lead]
 
@@ -184,9 +209,11 @@ class VideoBatches(Batches):
             for (series, origin), lead in zip(chosen, leads, strict=True)
         ]
 
-    def _grouped(self, training: Training, kept: Size | None, resolution: int) -> list[_Group]:
+    def _grouped(
+        self, every: Sequence[TrainingSeries], kept: Size | None, resolution: int
+    ) -> list[_Group]:
         groups: dict[object, _Group] = {}
-        for series in training.series:
+        for series in every:
             mask = series.mask
             key = (series.recording, None if mask is None else mask.tobytes())
             if key not in groups:

@@ -17,6 +17,7 @@ from baselines.volumetric.configuration import (
 from baselines.volumetric.crops import RESOLUTIONS
 from baselines.volumetric.sizes import Size
 from zapeval.errors import InvalidInput, UsageError
+from zapeval.forecasting.contexts import FUTURE_STIMULUS, STIMULUS
 
 _NAME = "volumetric-unet"
 _CONTEXT_WITH_DROPOUT = 256
@@ -40,7 +41,10 @@ class Settings:
     crop: Sequence[int] | None
     head: Head
     loss: str
+    past_stimulus: bool
+    future_stimulus: bool
     skip: Skip
+    upsampled_features: int
     bins: int
     dropout: float | None
     precision: Precision
@@ -51,10 +55,16 @@ class Settings:
     validate_every: int | None
     validation: int
     mesh: Sequence[int] | None
+    others: Sequence[str]
 
     def __post_init__(self) -> None:
         for what in ("crop", "mesh"):  # the command line gives lists
             object.__setattr__(self, what, _three(what, getattr(self, what)))
+        for what in ("past_stimulus", "future_stimulus", "full_resolution", "remat"):
+            if not isinstance(getattr(self, what), bool):
+                raise UsageError(
+                    f"{_NAME}: {what} is {getattr(self, what)!r}, expected true or false"
+                )
         for what in ("steps", "batch", "validation", "validate_every"):
             value = getattr(self, what)
             if value is not None and (type(value) is not int or value < 1):
@@ -65,7 +75,11 @@ class Settings:
             raise UsageError(f"{_NAME}: resolution is {self.resolution!r}, expected 1, 2 or 4")
         if not (isinstance(self.rate, int | float) and self.rate > 0):
             raise UsageError(f"{_NAME}: rate is {self.rate!r}, expected a number above 0")
-        self.configuration(context=1, horizon=1)  # says what is wrong with the others
+        if isinstance(self.others, str) or not all(isinstance(one, str) for one in self.others):
+            raise UsageError(
+                f'{_NAME}: others is {self.others!r}, expected a list such as ["fish-2.toml"]'
+            )
+        self.configuration(context=1, horizon=1, features=1)  # says what is wrong with the others
 
     @property
     def kept(self) -> Size | None:
@@ -77,8 +91,19 @@ class Settings:
         """Steps from one validation to the next."""
         return self.validate_every or max(_LEAST_STEPS, self.steps // 100)
 
-    def configuration(self, context: int, horizon: int) -> Configuration:
-        """Returns the configuration for a context length and a horizon.
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Covariates that FiLM tells of."""
+        asked = {STIMULUS: self.past_stimulus, FUTURE_STIMULUS: self.future_stimulus}
+        return tuple(name for name, is_asked in asked.items() if is_asked)
+
+    def configuration(self, context: int, horizon: int, features: int = 0) -> Configuration:
+        """Returns the configuration for a context length, a horizon and a stimulus.
+
+        Args:
+            context: Context length in frames.
+            horizon: Steps ahead.
+            features: Features of the recordings' stimulus, 0 for none.
 
         Raises:
             UsageError: A setting is out of range, or two don't fit together.
@@ -96,9 +121,12 @@ class Settings:
             resampling=LEVELS[: self.levels],
             blocks=self.blocks,
             upsampling=FULL_RESOLUTION[:finer],
+            upsampled_features=self.upsampled_features,
             skip=self.skip,
             head=self.head,
             bins=self.bins,
+            past_stimulus=features * self.past_stimulus,
+            future_stimulus=features * self.future_stimulus,
             dropout=dropout,
             remat=self.remat,
             precision=self.precision,
@@ -114,7 +142,8 @@ class Settings:
         Raises:
             InvalidInput: They are of another one.
         """
-        expected = self.configuration(found.context, found.horizon)
+        features = max(found.past_stimulus, found.future_stimulus, 1)
+        expected = self.configuration(found.context, found.horizon, features)
         for what, value in vars(expected).items():
             got = getattr(found, what)
             # Neither changes what parameters mean.

@@ -12,11 +12,12 @@ from jax.sharding import Sharding
 
 from baselines.volumetric.anatomy import Anatomy, anatomy_of
 from baselines.volumetric.configuration import Configuration
-from baselines.volumetric.crops import Crop, crop_of, picked, pooled
+from baselines.volumetric.crops import Crop, crop_of
 from baselines.volumetric.sharding import Layout
 from baselines.volumetric.sizes import Size, check_volume
 from zapeval.errors import InvalidInput
 from zapeval.recordings.arrays import Array, Span
+from zapeval.recordings.coarsening import picked, pooled
 
 ReadPart = Callable[[Span, Span, Span], np.ndarray]
 """Reads some frames of a window, float32 ``[frames, x, y, z]``, for spans of x, y and z."""
@@ -160,3 +161,32 @@ def placed(values: np.ndarray, sharding: Sharding) -> jax.Array:
         return values[index]
 
     return jax.make_array_from_callback(values.shape, sharding, part)
+
+
+def told_stimulus(
+    series: str, stimuli: Sequence[np.ndarray | None], features: int
+) -> np.ndarray | None:
+    """Returns the stimuli of windows as a model is told of them, ``[windows, frames, features]``.
+
+    Args:
+        series: Whose they are, for messages.
+        stimuli: Some of them, float32 ``[windows, frames, features]`` each.
+        features: How many the model is told of; None is returned where it is 0.
+
+    Raises:
+        InvalidInput: There is none, it has another number of features, or values that are not
+            finite.
+    """
+    if not features:
+        return None
+    given = [stimulus for stimulus in stimuli if stimulus is not None]
+    found = {stimulus.shape[2] for stimulus in given}
+    if len(given) < len(stimuli) or found != {features}:
+        raise InvalidInput(
+            f"{series}: its stimulus has {max(found, default=0)} features, but the model is told "
+            f"of {features}; use recordings with the same stimulus features"
+        )
+    values = np.concatenate(given)
+    if not np.isfinite(values).all():
+        raise InvalidInput(f"{series}: its stimulus holds values that are not finite; repair it")
+    return values

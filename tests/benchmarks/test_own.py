@@ -511,6 +511,37 @@ def test_the_guide_holds_one_fish_out_as_it_says(recordings_folder, tmp_path):
     assert benchmark.windows == 3256 and benchmark.series[-1].train == ()
 
 
+def test_the_guide_names_a_video_as_it_says(tmp_path):
+    np.save(tmp_path / "traces.npy", activity(0))
+    np.save(tmp_path / "labels.npy", np.ones((3, 2, 1), np.uint16))
+    for name, shape in (("film.zarr", (FRAMES, 3, 2, 1)), ("stimuli.zarr", (FRAMES, 4))):
+        create_array(open_store(tmp_path / name), shape, "float32", Layout(chunk=shape))
+    text = OWN.partition("[[recordings]]")[0] + blocks("toml")[3] + 'stimulus = "stimuli.zarr"\n'
+    (tmp_path / "own.toml").write_text(text)
+    recipe = read_own(tmp_path / "own.toml")
+    recordings = recipe.recordings()
+    assert recipe.resolve(recordings).windows > 0
+    fish = recordings["fish"]
+    parts = (fish.video, fish.segmentation, fish.stimulus)
+    assert [part.shape for part in parts] == [(FRAMES, 3, 2, 1), (3, 2, 1), (FRAMES, 4)]
+
+
+def test_a_part_that_is_not_there_is_named_when_it_is_asked_for(tmp_path):
+    np.save(tmp_path / "w1.npy", activity(0))
+    np.save(tmp_path / "w2.npy", activity(1))
+    said = 'video = "film-{key}.npy"\n'
+    text = OWN.replace("exclude", f"{said}exclude")
+    (tmp_path / "own.toml").write_text(text)
+    recipe = read_own(tmp_path / "own.toml")
+    recordings = recipe.recordings()
+    recipe.resolve(recordings)
+    with pytest.raises(NotFound, match=r"w2\.npy: its video: .*film-w2\.npy: does not exist"):
+        _ = recordings["w2"].video
+    (tmp_path / "own.toml").write_text(text.replace("film-{key}", "film"))
+    with pytest.raises(InvalidInput, match=r"video: got 'film.npy' for 2 keys"):
+        read_own(tmp_path / "own.toml")
+
+
 @pytest.mark.parametrize(
     ("heading", "table"),
     [

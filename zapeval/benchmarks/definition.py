@@ -66,6 +66,11 @@ class RecordingTable(Table):
     axes: list[Literal["frames", "neurons"]] = Field(
         default=["frames", "neurons"], description='["frames", "neurons"] or ["neurons", "frames"]'
     )
+    stimulus: _Place | None = Field(default=None, description="an array, in which {key} is the key")
+    video: _Place | None = Field(default=None, description="an array, in which {key} is the key")
+    segmentation: _Place | None = Field(
+        default=None, description="an array, in which {key} is the key"
+    )
     exclude: list[Annotated[int, Field(ge=0)]] = Field(
         default=[], description="a list of neurons, whole numbers from 0"
     )
@@ -76,11 +81,12 @@ class RecordingTable(Table):
     def _check(self) -> Self:
         if (self.key is None) == (self.keys is None):
             raise ValueError("expected either key or keys; give one of them")
-        if len(self.all_keys) > 1 and "{key}" not in self.activity:
-            raise ValueError(
-                f"activity: got {self.activity!r} for {len(self.all_keys)} keys, which would all "
-                'read the same file; expected {key} in it, as in "{key}.npy"'
-            )
+        for name, place in {"activity": self.activity, **self.parts}.items():
+            if len(self.all_keys) > 1 and "{key}" not in place:
+                raise ValueError(
+                    f"{name}: got {place!r} for {len(self.all_keys)} keys, which would all "
+                    'read the same file; expected {key} in it, as in "{key}.npy"'
+                )
         if len(set(self.axes)) != 2 or len(self.axes) != 2:
             expected = '["frames", "neurons"] or ["neurons", "frames"]'
             raise ValueError(f"axes: got {shown(self.axes)}, expected {expected}")
@@ -89,6 +95,12 @@ class RecordingTable(Table):
         if len(set(self.exclude)) != len(self.exclude):
             raise ValueError("exclude: lists a neuron twice; keep it once")
         return self
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """Where what belongs to the activity lies, by name, as far as it is said."""
+        said = {"stimulus": self.stimulus, "video": self.video, "segmentation": self.segmentation}
+        return {name: place for name, place in said.items() if place is not None}
 
     @property
     def all_keys(self) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from functools import partial
 from pathlib import Path
@@ -156,7 +156,16 @@ class OwnBenchmark(Recipe):
                 f"{self._where(key, 'axes')}: got neurons first, but {uri} is a folder, whose "
                 "traces are [frames, neurons]; leave axes out, or name the array itself"
             )
-        return recording
+        return replace(recording, places=self._parts(table, key, base))
+
+    def _parts(self, table: RecordingTable, key: str, base: str) -> dict[str, str]:
+        """Returns where what belongs to the activity lies, by name."""
+        places = {}
+        for name, place in table.parts.items():
+            with _named(self._where(key, name), _ELSEWHERE):
+                places[name] = _place(place.replace("{key}", key), base)
+                _check_file(places[name])
+        return places
 
     def _checked(self, key: str, recordings: Recordings) -> Recording:
         """Returns a recording that exists and holds real numbers."""

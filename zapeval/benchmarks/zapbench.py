@@ -13,7 +13,7 @@ from typing import final
 from zapeval.benchmarks.benchmark import Benchmark, Series, Span, windows_in
 from zapeval.benchmarks.recipe import Recipe
 from zapeval.recordings.ledger import read_record
-from zapeval.recordings.mirror import Item, Mirror, data_folder
+from zapeval.recordings.mirror import Item, Mirror, PublicVideo, data_folder
 from zapeval.recordings.recording import Recording, Recordings, open_recording
 
 FRAMES = 7879
@@ -112,6 +112,13 @@ MIRRORED = (
 )
 """What a local mirror holds (about 2.3 GB)."""
 
+PUBLIC_VIDEO = PublicVideo(
+    levels={2**n: f"{VOLUMES}/df_over_f_xyz_chunked/s{n}" for n in range(3)},
+    segmentation=f"{VOLUMES}/segmentation",
+    kept=(2048, 1152, 72),
+)
+"""The video in df/f, and the centre that Immer et al. 2025 (arXiv 2503.00073) keep of it."""
+
 
 def mirror_folder() -> Path:
     """Returns the folder of the local mirror."""
@@ -202,4 +209,4 @@ class ZapBench(Recipe):
 
     def mirror(self) -> Mirror:
         """Returns how the public bucket is mirrored."""
-        return Mirror(source=PUBLIC, items=MIRRORED, folder=mirror_folder())
+        return Mirror(source=PUBLIC, items=MIRRORED, folder=mirror_folder(), video=PUBLIC_VIDEO)

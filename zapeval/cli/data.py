@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zapeval.cli.console import Quiet, amount, note, progress, say
+from zapeval.cli.forecast import StoredType
+from zapeval.cli.video import Crop, Video, agree, plan_video, video_folder
 from zapeval.errors import InvalidInput, NotFound, Refused, UsageError
 
 if TYPE_CHECKING:
@@ -31,33 +33,63 @@ _SHOWN = 20
 
 
 @app.command()
-def fetch(name: Name, source: Source = None, quiet: Quiet = False) -> None:
+def fetch(
+    name: Name,
+    source: Source = None,
+    video: Video = None,
+    crop: Crop = None,
+    dtype: Annotated[
+        StoredType, typer.Option(help="Stored type of the video; float16 halves the size.")
+    ] = StoredType.float32,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Fetch a video unasked.")] = False,
+    quiet: Quiet = False,
+) -> None:
     """Copy a benchmark's recording to the data folder; repeat an interrupted run to go on."""
     from zapeval.recordings.mirror import fetch as copy
 
+    if video is None:
+        _check_no_video_options(crop, yes)
+    elif _has_worms(name):
+        raise Refused(f"{name}: has no public video")
     if _has_worms(name):
         _fetch_export(source, quiet)
         return
     mirror = _mirror(name)
-    with _counted("fetching", "files", quiet) as show:
-        report = copy(source or mirror.source, mirror.items, mirror.folder, progress=show)
+    place, folder, derived = source or mirror.source, mirror.folder, None
+    with ExitStack() as stack:
+        show = stack.enter_context(_counted("fetching", "files", quiet))
+        if video is not None:
+            frames = stack.enter_context(_counted("fetching", "frames", quiet))
+            derived, folder = plan_video(
+                name, mirror, place, video, crop=crop, dtype=dtype.value, progress=frames
+            )
+            agree(derived, folder, yes=yes, quiet=quiet)
+        report = copy(place, mirror.items, folder, derived=derived, progress=show)
     if not quiet:
         size = amount(report.fetched_bytes, "bytes")
         count = f"{report.files:,} files, {report.fetched:,} of them fetched now ({size})"
-        say(f"{mirror.folder}: {count}")
+        say(f"{folder}: {count}")
+
+
+def _check_no_video_options(crop: str | None, yes: bool) -> None:
+    if crop is not None or yes:
+        raise UsageError("--crop, --yes: are for a video; say which with --video, as --video 4x")
 
 
 @app.command()
-def verify(name: Name, quiet: Quiet = False) -> None:
+def verify(name: Name, video: Video = None, quiet: Quiet = False) -> None:
     """Read every file of the copy and compare it with its recorded checksum."""
     from zapeval.recordings.mirror import verify as compare
 
     if _has_worms(name):
         _verify_worms(name, quiet)
         return
-    folder = _mirror(name).folder
+    folder = _mirror(name).folder if video is None else video_folder(name, _mirror(name), video)
     if not folder.exists():
-        raise NotFound(f"{folder}: does not exist; fetch it with `zapeval data fetch {name}`")
+        option = "" if video is None else f" --video {video}"
+        raise NotFound(
+            f"{folder}: does not exist; fetch it with `zapeval data fetch {name}{option}`"
+        )
     with _counted("verifying", "files", quiet) as show:
         findings = compare(folder, progress=show)
     if findings:
@@ -67,10 +99,13 @@ def verify(name: Name, quiet: Quiet = False) -> None:
 
 
 @app.command()
-def where(name: Name) -> None:
+def where(name: Name, video: Video = None) -> None:
     """Print the folder that holds, or would hold, a benchmark's recording."""
     from zapeval.benchmarks.catalogue import find_recipe
 
+    if video is not None:
+        say(str(video_folder(name, _mirror(name), video)))
+        return
     folder = find_recipe(name).folder()
     if folder is None:
         raise Refused(f"{name}: is defined over recordings of your own, wherever they are")
@@ -212,5 +247,7 @@ def _counted(what: str, unit: str, quiet: bool) -> Iterator[Callable[[int, int],
                 advance = stack.enter_context(progress(what, total, unit, quiet=quiet))
             advance(done - seen)
             seen = done
+            if done == total:  # a terminal shows one bar at a time, and there may be another
+                stack.close()
 
         yield show

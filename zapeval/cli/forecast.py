@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,9 @@ def forecast(
     compress: Annotated[
         bool, typer.Option("--compress/--raw", help="Compress without loss, or store as is.")
     ] = True,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Write the frames of video, not traces: far more.")
+    ] = False,
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="DIR", help="What zapeval train made.")
     ] = None,
@@ -44,7 +48,9 @@ def forecast(
 ) -> None:
     """Forecast a benchmark and write the predictions; repeat an interrupted run to go on."""
     from zapeval.forecasting.checkpoint import check_fitted, load_checkpoint
-    from zapeval.forecasting.forecast import forecast as run
+    from zapeval.forecasting.forecast import forecast as forecast_traces
+    from zapeval.forecasting.training import unheard
+    from zapeval.forecasting.volumes import forecast_volumes
 
     check_output(out, "new")
     made = trained_forecaster(forecaster, settings or (), checkpoint)
@@ -56,6 +62,9 @@ def forecast(
         trained = load_checkpoint(
             made, checkpoint, chosen.benchmark, chosen.recordings, chosen.context
         )
+    run = forecast_traces
+    if volumes:
+        run = partial(forecast_volumes, note=unheard if quiet else note)
     with progress(made.name, chosen.benchmark.windows, "windows", quiet=quiet) as advance:
         run(
             made,

@@ -87,18 +87,24 @@ def make_forecaster(name: str, settings: Sequence[str] = ()) -> Forecaster:
 def trained_forecaster(name: str, settings: Sequence[str], checkpoint: Path | None) -> Forecaster:
     """Returns a new forecaster, made with the parameters of its checkpoint where it has one.
 
+    Beside a checkpoint only those settings may be given that change nothing of what was learned.
+
     Raises:
-        UsageError: Settings are given beside a checkpoint, or the forecaster doesn't take them.
+        UsageError: Other settings are given beside a checkpoint, or the forecaster takes none such.
         NotFound: Nothing has that name, or there is no checkpoint.
         BrokenPlugin: It can't be imported or made.
     """
     if checkpoint is None:
         return make_forecaster(name, settings)
-    if settings:
-        raise UsageError("--set: a checkpoint brings its own settings; leave one of them out")
     from zapeval.forecasting.checkpoint import read_checkpoint
+    from zapeval.registry import FORECASTERS, find
 
-    return _made(name, read_checkpoint(checkpoint).settings)
+    given = dict(map(setting, settings))
+    free = getattr(find(FORECASTERS, name), "when_forecasting", ()) if given else ()
+    if not given.keys() <= set(free):
+        but = f", all but {', '.join(free)}" if free else ""
+        raise UsageError(f"--set: a checkpoint brings its own settings{but}; leave one of them out")
+    return _made(name, {**read_checkpoint(checkpoint).settings, **given})
 
 
 def _made(name: str, settings: Mapping[str, Any]) -> Forecaster:

@@ -34,12 +34,15 @@ class Forecaster(ABC):
         version: Version of the forecaster.
         covariates: What it asks for beside activity: ``stimulus``, ``future_stimulus``, ``video``.
         leaks: What it sees of the test frames beside its contexts; "" if nothing, as it should be.
+        when_forecasting: Arguments that change how it forecasts and not what it learns, and so may
+            be given anew beside a checkpoint; each is one of its parameters too.
     """
 
     name: ClassVar[str]
     version: ClassVar[str] = ""
     covariates: tuple[str, ...] = ()
     leaks: str = ""
+    when_forecasting: ClassVar[tuple[str, ...]] = ()
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -145,6 +148,11 @@ class VideoForecaster(Forecaster):
 
         Frames are float32 ``[x, y, z]`` in df/f, all of one size. A batch is never held whole.
         """
+
+    def grid_of(self, contexts: Contexts) -> Grid:
+        """Returns where the voxels of its frames lie in the segmentation of such contexts."""
+        del contexts
+        return self.grid
 
     @final
     def forecast(self, contexts: Contexts) -> np.ndarray:

@@ -371,3 +371,64 @@ def training_of(
         report=report,
         note=note,
     )
+
+
+def joined_series(
+    recording: Recording,
+    key: str,
+    train: tuple[Span, ...],
+    *,
+    context: int,
+    horizon: int,
+    mask: tuple[bool, ...] | None = None,
+    covariates: tuple[str, ...] = (),
+) -> TrainingSeries:
+    """Returns frames of a recording outside the benchmark, to train on beside the benchmark's.
+
+    No other frame of it is in reach, and none is for choosing by.
+
+    Args:
+        recording: The recording.
+        key: What to call it.
+        train: Its frame ranges ``[start, stop)`` to train on.
+        context: Context length in frames.
+        horizon: Steps ahead.
+        mask: Which neurons count, one flag a neuron; None where all do.
+        covariates: What the forecaster asks for beside activity.
+
+    Raises:
+        InvalidInput: It is shorter than a window.
+    """
+    # A series has a window that is scored; this one stands for it, and nobody scores it.
+    series = Series(name=key, array="joined", recording=key, origins=(context,), train=train)
+    benchmark = Benchmark(
+        id="joined",
+        version=0,
+        protocol="horizon",
+        context_lengths=(context,),
+        max_context=context,
+        horizon=horizon,
+        series=(replace(series, mask=mask),),
+        frames=((key, recording.frames),),
+        summary_steps=(1,),
+    )
+    outside = np.ones(recording.frames, bool)
+    for start, stop in train:
+        outside[start:stop] = False
+    return TrainingSeries(
+        name=key,
+        recording=key,
+        neurons=recording.neurons,
+        train=train,
+        validation=(),
+        train_origins=train_origins(benchmark, series, context, outside),
+        validation_origins=(),
+        _benchmark=benchmark,
+        _series=benchmark.series[0],
+        _recording=recording,
+        _frames=Frames(recording.activity),
+        _tested=outside,
+        _context=context,
+        _covariates=covariates,
+        _leaks=False,
+    )

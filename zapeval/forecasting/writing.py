@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, final
 
 import numpy as np
 
@@ -54,8 +55,8 @@ def layout_of(benchmark: Benchmark, neurons: int, *, compressed: bool = True) ->
     return Layout(chunk=chunk, shard=shard, compressed=compressed)
 
 
-class PredictionsWriter:
-    """Writes the predictions of one run.
+class StoreWriter(ABC):
+    """Writes a store beside its place, file by file, and lets it appear when it is complete.
 
     Args:
         path: The store to make; must not exist.
@@ -85,35 +86,6 @@ class PredictionsWriter:
         _begin(self._partial, manifest)
         self._journal = Journal(self._partial)
 
-    def todo(self, benchmark: Benchmark, series: Series, neurons: int) -> Iterator[Span]:
-        """Yields the blocks of windows of a series that are not written yet."""
-        store = open_store(self._partial).child(series.array)
-        if series.array not in self._writers:
-            self._writers[series.array] = self._array(store, benchmark, series, neurons)
-        for block, start in enumerate(range(0, series.windows, WINDOWS_A_BLOCK)):
-            if not self._journal.holds(_file_of(series, block)):
-                yield start, min(start + WINDOWS_A_BLOCK, series.windows)
-
-    def write(self, series: Series, start: int, values: np.ndarray) -> None:
-        """Writes a block, float32 ``[windows, horizon, neurons]``, that todo gave.
-
-        Raises:
-            InvalidInput: A value is too large for float16.
-            StorageError: The disk is full; what was written before stays for a repeat.
-        """
-        with np.errstate(over="ignore"):
-            stored = values.astype(self._dtype, copy=False)
-        if stored is not values and not np.isfinite(stored).all():
-            raise InvalidInput(
-                f"{self._path}/{series.array}: {np.abs(values).max():g} does not fit float16; "
-                "store float32"
-            )
-        file = _file_of(series, start // WINDOWS_A_BLOCK)
-        # A damaged block goes first: the storage library would read it to fill up its edge.
-        self._journal.forget(file)
-        self._writers[series.array].write((start, 0, 0), stored)
-        self._journal.add(file)
-
     def finish(self) -> None:
         """Makes the store appear under its name.
 
@@ -129,17 +101,40 @@ class PredictionsWriter:
             raise StorageError(f"{self._path}: could not be written: {error.strerror}") from error
         self.close()
 
+    @abstractmethod
+    def _layout(self, benchmark: Benchmark, shape: tuple[int, ...]) -> Layout:
+        """Returns how an array of that shape is stored."""
+
+    def _open(self, benchmark: Benchmark, series: Series, *each: int) -> None:
+        """Opens the array of a series, ``[windows, horizon, *each]``."""
+        if series.array not in self._writers:
+            shape = (series.windows, benchmark.horizon, *each)
+            store = open_store(self._partial).child(series.array)
+            self._writers[series.array] = self._array(store, benchmark, series, shape)
+
+    def _store(self, series: Series, file: str, start: tuple[int, ...], values: np.ndarray) -> None:
+        """Writes values that fill a file of the array of a series."""
+        with np.errstate(over="ignore"):
+            stored = values.astype(self._dtype, copy=False)
+        if stored is not values and not np.isfinite(stored).all():
+            raise InvalidInput(
+                f"{self._path}/{series.array}: {np.abs(values).max():g} does not fit float16; "
+                "store float32"
+            )
+        # A damaged block goes first: the storage library would read it to fill up its edge.
+        self._journal.forget(file)
+        self._writers[series.array].write(start, stored)
+        self._journal.add(file)
+
     def _array(
-        self, store: Store, benchmark: Benchmark, series: Series, neurons: int
+        self, store: Store, benchmark: Benchmark, series: Series, shape: tuple[int, ...]
     ) -> ArrayWriter:
-        shape = (series.windows, benchmark.horizon, neurons)
         if (self._partial / series.array / "zarr.json").is_file():
             if self._begun_alike(store, shape):
                 return reopen_array(store)
             # Of another type, or from another recording: the manifest tells neither.
             shutil.rmtree(self._partial / series.array)
-        layout = layout_of(benchmark, neurons, compressed=self._compressed)
-        return create_array(store, shape, self._dtype, layout)
+        return create_array(store, shape, self._dtype, self._layout(benchmark, shape))
 
     def _begun_alike(self, store: Store, shape: tuple[int, ...]) -> bool:
         try:
@@ -150,8 +145,73 @@ class PredictionsWriter:
         return alike and bool(begun.metadata.codecs) == self._compressed
 
 
+@final
+class PredictionsWriter(StoreWriter):
+    """Writes the predictions of one run: blocks of windows, a file each; see StoreWriter."""
+
+    def todo(self, benchmark: Benchmark, series: Series, neurons: int) -> Iterator[Span]:
+        """Yields the blocks of windows of a series that are not written yet."""
+        self._open(benchmark, series, neurons)
+        for block, start in enumerate(range(0, series.windows, WINDOWS_A_BLOCK)):
+            if not self._journal.holds(_file_of(series, block)):
+                yield start, min(start + WINDOWS_A_BLOCK, series.windows)
+
+    def write(self, series: Series, start: int, values: np.ndarray) -> None:
+        """Writes a block, float32 ``[windows, horizon, neurons]``, that todo gave.
+
+        Raises:
+            InvalidInput: A value is too large for float16.
+            StorageError: The disk is full; what was written before stays for a repeat.
+        """
+        self._store(series, _file_of(series, start // WINDOWS_A_BLOCK), (start, 0, 0), values)
+
+    def _layout(self, benchmark: Benchmark, shape: tuple[int, ...]) -> Layout:
+        return layout_of(benchmark, shape[2], compressed=self._compressed)
+
+
+@final
+class VolumesWriter(StoreWriter):
+    """Writes the predicted video of one run: a file a frame; see StoreWriter."""
+
+    def todo(
+        self, benchmark: Benchmark, series: Series, shape: tuple[int, int, int]
+    ) -> dict[int, tuple[int, ...]]:
+        """Returns the windows of a series that lack frames, and the steps, from 1, that they lack.
+
+        Args:
+            benchmark: The benchmark.
+            series: The series.
+            shape: Size of a frame, the same whenever it is asked for.
+        """
+        self._open(benchmark, series, *shape)
+        lacking = {}
+        for window in range(series.windows):
+            steps = range(1, benchmark.horizon + 1)
+            left = [s for s in steps if not self._journal.holds(_frame_of(series, window, s))]
+            if left:
+                lacking[window] = tuple(left)
+        return lacking
+
+    def write(self, series: Series, window: int, step: int, frame: np.ndarray) -> None:
+        """Writes a frame, float32 ``[x, y, z]``, that todo gave.
+
+        Raises:
+            InvalidInput: A value is too large for float16.
+            StorageError: The disk is full; what was written before stays for a repeat.
+        """
+        start = (window, step - 1, 0, 0, 0)
+        self._store(series, _frame_of(series, window, step), start, frame[None, None])
+
+    def _layout(self, benchmark: Benchmark, shape: tuple[int, ...]) -> Layout:
+        return Layout(chunk=(1, 1, *shape[2:]), compressed=self._compressed)
+
+
 def _file_of(series: Series, block: int) -> str:
     return f"{series.array}/c/{block}/0/0"
+
+
+def _frame_of(series: Series, window: int, step: int) -> str:
+    return f"{series.array}/c/{window}/{step - 1}/0/0/0"
 
 
 def _begin(partial: Path, manifest: Manifest) -> None:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, BinaryIO, Literal, final
 
+from blake3 import blake3
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from zapeval.errors import InvalidInput, Refused
@@ -31,6 +32,8 @@ NAME_LIMIT = 240
 
 PATH_LIMIT = 1000
 """Longest path below the folder in bytes."""
+
+_BLOCK = 1 << 20
 
 
 def safe_path(text: str) -> str:
@@ -248,6 +251,15 @@ def write_file(path: Path, data: bytes) -> None:
     except OSError:
         part.unlink(missing_ok=True)
         raise
+
+
+def checksum_of(path: Path) -> str:
+    """Returns the BLAKE3 of a file in hex; reads it block by block."""
+    checksum = blake3()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            checksum.update(block)
+    return checksum.hexdigest()
 
 
 def size_of(path: Path) -> int | None:

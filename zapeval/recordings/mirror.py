@@ -11,7 +11,8 @@ import math
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from zapeval.recordings.ledger import (
     Entry,
     Ledger,
     Record,
+    checksum_of,
     open_ledger,
     read_record,
     safe_path,
@@ -38,7 +40,6 @@ from zapeval.recordings.stores import Store, open_store
 FILE_LIMIT = 1_000_000
 """Most files of one item; the zebrafish traces have 2,257."""
 
-_BLOCK = 1 << 20
 _RESUME = "repeat the command: it resumes"
 
 Progress = Callable[[int, int], None]
@@ -64,6 +65,21 @@ class Item:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PublicVideo:
+    """Where a public recording's video is.
+
+    Attributes:
+        levels: How much coarser in x and y -> key below the source of that ``[x, y, z, frames]``.
+        segmentation: Key of the labels ``[x, y, z]``, at the finest resolution.
+        kept: Size of the centre to keep, in voxels of the finest resolution.
+    """
+
+    levels: Mapping[int, str]
+    segmentation: str
+    kept: tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Mirror:
     """A mirror that may be made: what is copied, from where, to where.
 
@@ -71,11 +87,17 @@ class Mirror:
         source: URI that the items lie below.
         items: What is copied.
         folder: The local folder.
+        video: Where the recording's video is, or None where it has none.
     """
 
     source: str
     items: tuple[Item, ...]
     folder: Path
+    video: PublicVideo | None = None
+
+    def video_folder(self, factor: int) -> Path:
+        """Returns the local folder of the recording with its video, so much coarser."""
+        return self.folder.with_name(f"{self.folder.name}-video-{factor}x")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +117,26 @@ class Report:
     fetched: int
     fetched_bytes: int
     absent: tuple[str, ...]
+
+
+class Derived(ABC):
+    """Files of a mirror that are made from the source rather than copied.
+
+    Attributes:
+        items: Path below the folder -> key below the source.
+    """
+
+    items: Mapping[str, str]
+
+    @abstractmethod
+    def write(self, folder: Path, ledger: Ledger) -> tuple[Entry, ...]:
+        """Makes the files that the ledger does not know as finished, and returns their entries.
+
+        Each is noted in the ledger when it is whole.
+
+        Raises:
+            StorageError: The source did not answer or lacks a part, or the disk is full.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +164,7 @@ def fetch(
     items: Sequence[Item],
     folder: Path,
     *,
+    derived: Derived | None = None,
     progress: Progress | None = None,
     workers: int = 8,
 ) -> Report:
@@ -131,6 +174,7 @@ def fetch(
         source: URI that the items lie below.
         items: What to copy.
         folder: Where to; is made if need be.
+        derived: What else is made from the source, when the items are there.
         progress: Is told the number of files done and of all, in this thread.
         workers: Files under way at a time; each is held in memory.
 
@@ -151,11 +195,18 @@ def fetch(
             ledger = stack.enter_context(open_ledger(folder, name))
         fetched = _fetch(store, files, folder, ledger, progress, workers)
         there = {file.item.target for file in files if ledger.finished(file.path)}
+        names = {item.target: item.source for item in items if item.target in there}
+        files_there = sum(ledger.finished(file.path) for file in files)
         with _writing(folder, files):
-            ledger.finish({item.target: item.source for item in items if item.target in there})
+            if derived is not None:
+                fetched += derived.write(folder, ledger)
+                names |= derived.items
+            ledger.finish(names)
+    if derived is not None:
+        files_there = len(ledger.record.entries)
     return Report(
         folder=folder,
-        files=sum(ledger.finished(file.path) for file in files),
+        files=files_there,
         fetched=len(fetched),
         fetched_bytes=sum(entry.size for entry in fetched),
         absent=tuple(item.target for item in items if item.target not in there),
@@ -207,13 +258,10 @@ def _differs(folder: Path, entry: Entry) -> str | None:
     if size != entry.size:
         return f"is {size:,} bytes, expected {entry.size:,}"
     try:
-        with path.open("rb") as file:
-            checksum = blake3()
-            while block := file.read(_BLOCK):
-                checksum.update(block)
+        checksum = checksum_of(path)
     except OSError as error:
         return f"could not be read: {error.strerror}"
-    return None if checksum.hexdigest() == entry.blake3 else "has other content than was fetched"
+    return None if checksum == entry.blake3 else "has other content than was fetched"
 
 
 def _fetch(

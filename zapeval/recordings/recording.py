@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -58,12 +58,14 @@ class Recording:
         activity_uri: The array of traces.
         neurons_first: Whether that array is ``[neurons, frames]``.
         folder: The folder with the other parts, or None where there is none.
+        places: Where ``stimulus``, ``video`` or ``segmentation`` is, if not in the folder.
     """
 
     uri: str
     activity_uri: str
     neurons_first: bool = False
     folder: Store | None = None
+    places: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @cached_property
     def activity(self) -> Array:
@@ -119,6 +121,12 @@ class Recording:
         return None if data is None else _neuron_table(data, f"{self.uri}/{NEURONS}", self.neurons)
 
     def _part(self, name: str) -> Array | None:
+        said = "stimulus" if name == STIMULUS else name
+        if said in self.places:
+            try:
+                return open_array(self.places[said])
+            except NotFound as error:
+                raise NotFound(f"{self.uri}: its {said}: {error}") from error
         if self.folder is None:
             return None
         try:

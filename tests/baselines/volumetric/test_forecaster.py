@@ -3,12 +3,10 @@ from __future__ import annotations
 import json
 import re
 
-import jax
 import numpy as np
 import pytest
 import videos
 from flax import nnx
-from jax.experimental.compilation_cache import compilation_cache
 
 from baselines.volumetric import forecaster as module
 from baselines.volumetric.configuration import named
@@ -41,21 +39,8 @@ def strict_promotion():
 
 
 @pytest.fixture(autouse=True, scope="module")
-def compiled_once(tmp_path_factory):
-    """Compiles little, and keeps it: most of these models are equal."""
-    settings = {
-        "jax_disable_most_optimizations": True,
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
-        "jax_persistent_cache_min_compile_time_secs": 0,
-    }
-    before = {name: jax.config.values[name] for name in settings}
-    for name, value in settings.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+def quickly(compiled_once):
+    """Compiles little: most of these models are equal."""
 
 
 class TestContract(ForecasterContract):
@@ -110,6 +95,7 @@ def test_forecasts_are_means_of_the_models_frames(data, tmp_path):
 def test_losses_and_heads_of_every_kind_learn_and_forecast(data, tmp_path):
     kinds = {
         "direct": {"head": "direct"},
+        "fed back": {"head": "autoregression"},
         "histogram": {"head": "hl-gauss", "loss": "hl-gauss", "bins": 4},
         "voxel": {"loss": "voxel", "dropout": 0.5},
         "fine": {"resolution": 2, "full_resolution": True, "blocks": 1},
@@ -119,6 +105,18 @@ def test_losses_and_heads_of_every_kind_learn_and_forecast(data, tmp_path):
         values = made.forecast(contexts(data))
         assert values.shape == (2, videos.HORIZON, videos.NEURONS)
         assert np.isfinite(values).all()
+
+
+def test_frames_that_are_fed_back_are_the_models_own(data, tmp_path):
+    made, _ = fitted(data, tmp_path, head="autoregression")
+    found = made.forecast(contexts(data))
+    definition, _ = split_model(made._configuration)
+    model, frames = nnx.merge(definition, made._params), contexts(data).video[1][None]
+    for step in range(videos.HORIZON):
+        newest = np.asarray(model.forecast(frames))
+        frames = np.concatenate([frames[:, 1:], newest], axis=1)
+        expected = videos.traces(newest[0], videos.labels())[0]
+        np.testing.assert_allclose(found[1, step], expected, atol=1e-5)
 
 
 def test_it_learns_to_forecast_waves(data, tmp_path):
@@ -173,6 +171,13 @@ def test_a_size_that_does_not_work_is_refused_with_ones_that_do(data, tmp_path):
         ({"mesh": [1, 0, 1]}, "expected whole numbers from 1"),
         ({"features": 5}, "features is 5, expected a multiple of groups"),
         ({"loss": "hl-gauss"}, "needs a head hl-gauss"),
+        ({"head": "autoregression", "past_stimulus": True}, "takes no stimulus"),
+        (
+            {"head": "autoregression", "resolution": 2, "full_resolution": True},
+            "of the input's resolution; leave full resolution out",
+        ),
+        ({"future_stimulus": "yes"}, "future_stimulus is 'yes', expected true or false"),
+        ({"upsampled_features": 0}, "upsampled_features is 0, expected a whole number from 1"),
         ({"mesh": [1, 7, 1]}, "has 7 parts for"),
     ],
 )

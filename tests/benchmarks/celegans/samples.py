@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.io import savemat
 
+from zapeval.benchmarks.celegans.names import NAMES as SLOT_NAMES
+
 NAMES = ("AVAL", "AVAR", "RIML", "DA01", "VB10")
 """Labels of a sample worm; DA01 stands for DA1."""
 
@@ -287,3 +289,37 @@ def write_nwb(
     with NWBHDF5IO(str(path), "w") as storage:
         storage.write(file)
     return path
+
+
+def write_all(folder):
+    """Writes a worm, or two, in each format; returns their number."""
+    labels = ("AVAL", "RIML", "VB10")
+    write_struct(folder / "kato" / "WT_Stim.mat", [sample(0)], key="WT_Stim", version="5")
+    write_struct(folder / "nichols" / "n2_let.mat", [sample(1), sample(2)], key="n2_let")
+    write_struct(folder / "skora" / "WT_fasted.mat", [sample(3)], key="WT_fasted")
+    write_struct(
+        folder / "kaplan" / "Neuron2019_Data_RIShisCl.mat",
+        [sample(4)],
+        key="RIShisCl_Neuron2019",
+        fields=("neuron_ID", "traces_bleach_corrected", "time_vector"),
+    )
+    write_yemini(folder / "yemini" / "Head_Activity_OH15500.mat", [sample(5)])
+    write_struct(
+        folder / "uzel" / "Uzel_WT.mat",
+        [sample(6)],
+        key="Uzel_WT",
+        fields=("IDs", "traces", "tv"),
+    )
+    write_flavell_json(folder / "flavell" / "one.json", sample(7))
+    write_flavell_h5(folder / "flavell" / "two.h5", sample(8))
+    write_pair(folder / "flavell" / "three", sample(9, 1000, ["AVAL", "RIH"]))
+    write_leifer(folder / "leifer", 0, sample(10))
+    write_export(
+        folder / "export" / "e.parquet",
+        {("Lin2023", "worm0"): sample(11, 1000, labels)},
+        slots=SLOT_NAMES,
+    )
+    write_nwb(folder / "nwb" / "sub-1.nwb", sample(12))
+    write_csv(folder / "mine" / "a.csv", sample(13))
+    write_npz(folder / "mine" / "b.npz", sample(14))
+    return 15

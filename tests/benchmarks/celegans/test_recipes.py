@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 from benchmarks.celegans import samples
 from benchmarks.celegans.loops import losses_by_loops
-from benchmarks.celegans.samples import sample
+from benchmarks.celegans.samples import sample, write_all
 
 from baselines.naive import Persistence
 from zapeval.benchmarks.catalogue import find_recipe
-from zapeval.benchmarks.celegans.names import NAMES as SLOT_NAMES
 from zapeval.benchmarks.celegans.prepare import prepare
 from zapeval.benchmarks.celegans.recipes import Celegans, CelegansGeneration, CelegansThreeWay
 from zapeval.benchmarks.celegans.store import open_worms
@@ -21,40 +20,6 @@ from zapeval.forecasting.forecast import forecast
 from zapeval.forecasting.forecaster import NextStepForecaster
 from zapeval.forecasting.predictions import open_predictions
 from zapeval.scoring.score import score
-
-
-def write_all(folder):
-    """Writes a worm, or two, in each format; returns their number."""
-    labels = ("AVAL", "RIML", "VB10")
-    samples.write_struct(folder / "kato" / "WT_Stim.mat", [sample(0)], key="WT_Stim", version="5")
-    samples.write_struct(folder / "nichols" / "n2_let.mat", [sample(1), sample(2)], key="n2_let")
-    samples.write_struct(folder / "skora" / "WT_fasted.mat", [sample(3)], key="WT_fasted")
-    samples.write_struct(
-        folder / "kaplan" / "Neuron2019_Data_RIShisCl.mat",
-        [sample(4)],
-        key="RIShisCl_Neuron2019",
-        fields=("neuron_ID", "traces_bleach_corrected", "time_vector"),
-    )
-    samples.write_yemini(folder / "yemini" / "Head_Activity_OH15500.mat", [sample(5)])
-    samples.write_struct(
-        folder / "uzel" / "Uzel_WT.mat",
-        [sample(6)],
-        key="Uzel_WT",
-        fields=("IDs", "traces", "tv"),
-    )
-    samples.write_flavell_json(folder / "flavell" / "one.json", sample(7))
-    samples.write_flavell_h5(folder / "flavell" / "two.h5", sample(8))
-    samples.write_pair(folder / "flavell" / "three", sample(9, 1000, ["AVAL", "RIH"]))
-    samples.write_leifer(folder / "leifer", 0, sample(10))
-    samples.write_export(
-        folder / "export" / "e.parquet",
-        {("Lin2023", "worm0"): sample(11, 1000, labels)},
-        slots=SLOT_NAMES,
-    )
-    samples.write_nwb(folder / "nwb" / "sub-1.nwb", sample(12))
-    samples.write_csv(folder / "mine" / "a.csv", sample(13))
-    samples.write_npz(folder / "mine" / "b.npz", sample(14))
-    return 15
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from zapeval.benchmarks.benchmark import Benchmark
 from zapeval.benchmarks.celegans.names import NAMES
 from zapeval.benchmarks.celegans.preprocessing import DT, z_score
 from zapeval.benchmarks.celegans.store import open_worms, write_list, write_worm
-from zapeval.benchmarks.celegans.tasks import Entry, Task, benchmark_over
+from zapeval.benchmarks.celegans.tasks import WINDOWS, Entry, Task, benchmark_over
 from zapeval.benchmarks.celegans.worm import Provenance, Worm
 from zapeval.benchmarks.recipe import Recipe
 from zapeval.recordings.mirror import data_folder
@@ -51,18 +51,20 @@ class Size:
         worms: Number of worms.
         frames: Frames of each.
         labelled: Labelled neurons of each.
+        windows: Windows of each that are tested on, 2 or more.
     """
 
     worms: int
     frames: int
     labelled: int
+    windows: int = WINDOWS
 
 
 PAPER = Size(worms=200, frames=1500, labelled=50)
 """The paper's size."""
 
-SMALL = Size(worms=12, frames=800, labelled=50)
-"""A size for trials and tests."""
+SMALL = Size(worms=200, frames=800, labelled=50, windows=2)
+"""A size for trials: two windows cover half a worm, and each neuron is labelled in 33 worms."""
 
 
 def mask_of(size: Size, number: int, seed: int = SEED) -> np.ndarray:
@@ -117,7 +119,8 @@ class SyntheticRecipe(Recipe):
     def resolve(self, recordings: Recordings) -> Benchmark:
         """Returns the benchmark, which is complete without its recordings."""
         del recordings
-        task = Task(id=self.id, version=self.version, title=self.title)
+        windows = self.size.windows
+        task = Task(id=self.id, version=self.version, title=self.title, windows=windows)
         entries = [
             Entry(
                 key=self._key(number),
@@ -226,7 +229,7 @@ class SinesSmall(_Sines):
     """Sines, in a small size."""
 
     id = "sines-small"
-    title = "12 synthetic worms of sines, one step ahead"
+    title = "200 synthetic worms of sines, 800 frames each, one step ahead"
     size = SMALL
 
 
@@ -244,5 +247,5 @@ class RandomWalkSmall(_Walk):
     """Random walks, in a small size."""
 
     id = "random-walk-small"
-    title = "12 synthetic worms of random walks, one step ahead"
+    title = "200 synthetic worms of random walks, 800 frames each, one step ahead"
     size = SMALL

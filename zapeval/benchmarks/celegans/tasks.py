@@ -44,6 +44,7 @@ class Task:
         protocol: ``next-step``, or ``horizon`` for generation.
         split: ``halves``: the second half is for validation and for the reported number, as in the
             paper; ``three-way``: the second half is cut again, its later part is tested on.
+        windows: Windows of a worm, 2 or more.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Task:
     title: str
     protocol: Protocol = "next-step"
     split: Split = "halves"
+    windows: int = WINDOWS
 
     @property
     def needed(self) -> int:
@@ -135,7 +137,7 @@ def origins_in(task: Task, part: Span) -> tuple[int, ...]:
     Generation: 180 frames of context come before the origin.
     """
     lead = task.needed - LENGTH
-    starts = starts_in(part[1] - part[0], task.needed)
+    starts = starts_in(part[1] - part[0], task.needed, task.windows)
     return tuple(part[0] + start + lead for start in starts)
 
 
