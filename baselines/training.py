@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, final
 
 import jax
 import jax.numpy as jnp
@@ -92,6 +92,23 @@ class Plan:
             rate *= 0.1**drops
         return rate * min(1.0, (step + 1) / self.warmup) if self.warmup else rate
 
+    def gains(self, loss: float, last: float) -> bool:
+        """Tells whether a validation loss counts as a gain over that of the last gain."""
+        return loss < last - self.min_delta
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RelativePlan(Plan):
+    """A plan whose min_delta is a share of the loss at the last gain.
+
+    Source: PyTorch, ``torch.optim.lr_scheduler.ReduceLROnPlateau`` with ``threshold_mode="rel"``.
+    """
+
+    def gains(self, loss: float, last: float) -> bool:
+        """Tells whether a validation loss lies below that of the last gain by more than a share."""
+        return loss < last * (1 - self.min_delta)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Counters:
@@ -117,7 +134,7 @@ class Counters:
 
     def after(self, step: int, loss: float, plan: Plan) -> Counters:
         """Returns where the loop stands after a validation."""
-        gain = loss < self.gained - plan.min_delta
+        gain = plan.gains(loss, self.gained)
         flat = 0 if gain else self.flat + 1
         dropped = flat >= plan.plateau_patience
         return Counters(
@@ -215,7 +232,7 @@ def _loop(
             continue
         validation = _validate(evaluate, state.params, batches)
         trained = float(total) / count
-        _check_finite(trained, validation, done, training)
+        check_finite(trained, validation, done, training)
         if validation < state.counters.best:
             # A copy: the next step's buffers take the place of these.
             state.best = jax.tree.map(jnp.copy, state.params)
@@ -233,6 +250,16 @@ def _loop(
 def _compiled(
     loss: Loss, judge: Loss, optimizer: optax.GradientTransformationExtraArgs
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    return jax.jit(step_of(loss, optimizer), donate_argnums=(0, 1)), jax.jit(judge)
+
+
+def step_of(loss: Loss, optimizer: optax.GradientTransformationExtraArgs) -> Callable[..., Any]:
+    """Returns one step of a training, not yet compiled.
+
+    It takes parameters, the optimiser's memory, a batch and a learning rate, and returns new
+    parameters, new memory and the batch's mean error.
+    """
+
     def mean(params: Params, batch: Batch) -> jax.Array:
         total, weight = loss(params, batch)
         return total / jnp.maximum(weight, 1e-12)
@@ -244,7 +271,7 @@ def _compiled(
         updates, memory = optimizer.update(gradient, memory, params)
         return optax.apply_updates(params, updates), memory, value
 
-    return jax.jit(step, donate_argnums=(0, 1)), jax.jit(judge)
+    return step
 
 
 def _validate(evaluate: Callable[..., Any], params: Params, batches: Batches) -> float:
@@ -260,7 +287,12 @@ def _on_this_host() -> Sharding:
     return NamedSharding(Mesh(jax.local_devices(), ("windows",)), PartitionSpec())
 
 
-def _check_finite(trained: float, validation: float, step: int, training: Training) -> None:
+def check_finite(trained: float, validation: float, step: int, training: Training) -> None:
+    """Checks that a training has not come apart.
+
+    Raises:
+        InvalidInput: A loss is not finite.
+    """
     if not (math.isfinite(trained) and math.isfinite(validation)):
         raise InvalidInput(
             f"training: the loss is {trained:g}, validation {validation:g} at step {step:,} "

@@ -1,4 +1,4 @@
-"""The baselines on a benchmark: trained, forecast, scored, and put into one table.
+r"""The baselines on a benchmark: trained, forecast, scored, and put into one table.
 
 Runs the commands that a user would type, for every forecaster, context length and seed; what is
 there already is not done again, so an interrupted run goes on. Prints the table in Markdown: mean
@@ -6,6 +6,8 @@ over seeds and two standard errors.
 
     python bench/table.py --out runs/mini
     python bench/table.py --out runs/fish -b zebrafish-regions --data DIR
+    python bench/table.py --out runs/worm -b celegans --data DIR --contexts 180 --steps 1 \
+        --forecasters persistence worm-lstm --set worm-lstm:published=true
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ from pathlib import Path
 LEARNED = (
     *("stimulus", "stimulus-train", "least-squares", "least-squares-last", "var"),
     *("linear", "nlinear", "dlinear", "time-mix", "tsmixer", "tide"),
+)
+WORMS = tuple(
+    f"worm-{core}"
+    for core in ("linear", "feedforward", "ctrnn", "lstm", "transformer", "attention")
 )
 NAIVE = ("persistence", "mean", "drift", "seasonal-naive")
 STEPS = (1, 4, 8, 16, 32)
@@ -64,7 +70,7 @@ def _cards(options: argparse.Namespace, name: str, context: int) -> list[Path]:
     settings = [s.partition(":")[2] for s in options.set if s.startswith(f"{name}:")]
     chosen = [part for setting in settings for part in ("--set", setting)]
     seeds: list[tuple[str, list[str]]] = [("naive", chosen)]
-    if name in LEARNED:
+    if name in LEARNED + WORMS:
         seeds = [
             (f"seed-{seed}", ["--checkpoint", str(folder / f"seed-{seed}")])
             for seed in range(options.seeds)
@@ -89,7 +95,8 @@ def _run(*words: object) -> None:
 
 def _at(card: dict, step: int) -> float:
     for row in card["scores"]:
-        if (row["series"], row["step"], row["metric"]) == ("average", step, "mae"):
+        metric = card["summary"]["metric"]
+        if (row["series"], row["step"], row["metric"]) == ("average", step, metric):
             return row["value"]
     raise KeyError(step)
 

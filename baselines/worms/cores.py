@@ -31,6 +31,9 @@ FIRST_PACE = 1.0
 LONGEST_WAVE = 10_000
 """Base of the sinusoidal positions (Vaswani et al. 2017, arXiv 1706.03762, section 3.5)."""
 
+TOGETHER = 4
+"""Windows whose attention is computed together, so that it stays in cache."""
+
 _EPSILON = 1e-5
 
 Carried = TypeVar("Carried")
@@ -103,14 +106,14 @@ class CTRNN(Core):
         """Returns the states."""
         del key
         pace = nnx.sigmoid(self.pace[...])
-        kernel, bias = self.recurrent.kernel[...], _bias(self.recurrent)
+        kernel, bias = _joined(self.input, self.recurrent)
 
-        def step(state: jax.Array, driven: jax.Array) -> tuple[jax.Array, jax.Array]:
-            state = (1 - pace) * state + pace * nnx.relu(driven + state @ kernel)
+        def step(state: jax.Array, frame: jax.Array) -> tuple[jax.Array, jax.Array]:
+            driven = jnp.concatenate([frame, state], axis=-1) @ kernel + bias
+            state = (1 - pace) * state + pace * nnx.relu(driven)
             return state, state
 
-        # One product for all frames; only what hangs on the state is left for the loop.
-        return _scanned(step, jnp.zeros_like(sequence[:, 0]), self.input(sequence) + bias)
+        return _scanned(step, jnp.zeros_like(sequence[:, 0]), sequence)
 
 
 @final
@@ -133,20 +136,18 @@ class LSTM(Core):
     def __call__(self, sequence: jax.Array, key: Key = None) -> jax.Array:
         """Returns the states."""
         del key
-        kernel, bias = self.recurrent.kernel[...], _bias(self.recurrent)
+        kernel, bias = _joined(self.input, self.recurrent)
 
         def step(
-            carried: tuple[jax.Array, jax.Array], driven: jax.Array
+            carried: tuple[jax.Array, jax.Array], frame: jax.Array
         ) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
             state, cell = carried
-            gates = jnp.split(driven + state @ kernel, 4, axis=-1)
-            taken, kept, given = (nnx.sigmoid(gates[number]) for number in (0, 1, 3))
-            cell = kept * cell + taken * jnp.tanh(gates[2])
-            state = given * jnp.tanh(cell)
+            gates = jnp.concatenate([frame, state], axis=-1) @ kernel + bias
+            state, cell = _gated(gates, cell)
             return (state, cell), state
 
         zeros = jnp.zeros_like(sequence[:, 0])
-        return _scanned(step, (zeros, zeros), self.input(sequence) + bias)
+        return _scanned(step, (zeros, zeros), sequence)
 
 
 @final
@@ -206,12 +207,18 @@ class CausalAttention(nnx.Module):
         """Returns float32 ``[windows, frames, hidden]``; dropout is of the attention's weights."""
         windows, frames, hidden = sequence.shape
         parts = self.attended(sequence).reshape(windows, frames, 3, self.heads, -1)
-        query, known, value = (parts[:, :, number] for number in range(3))
-        scores = jnp.einsum("wqhd,wkhd->whqk", query, known) / math.sqrt(hidden // self.heads)
-        past = np.tri(frames, dtype=bool)
-        weights = dropped(jax.nn.softmax(jnp.where(past, scores, -jnp.inf)), key)
-        mixed = jnp.einsum("whqk,wkhd->wqhd", weights, value)
-        return self.output(mixed.reshape(windows, frames, hidden))
+        keys = None if key is None else jax.random.split(key, windows)
+
+        def mixed(given: tuple[jax.Array, Key]) -> jax.Array:
+            own, key = given
+            kept = None if key is None else drawn(key, (self.heads, frames, frames))
+            values: jax.Array = _mixed(own, kept)
+            return values
+
+        # A few windows at a time on a CPU: the weights of all of them would go through memory.
+        together = TOGETHER if jax.default_backend() == "cpu" else windows
+        values = jax.lax.map(mixed, (parts, keys), batch_size=together)
+        return self.output(values.reshape(windows, frames, hidden))
 
 
 CORES: dict[str, type[Core]] = {
@@ -248,9 +255,21 @@ def positioned(sequence: jax.Array, key: Key) -> jax.Array:
 
 def dropped(values: jax.Array, key: Key) -> jax.Array:
     """Returns values of which some are zero and the others larger, so that the mean stays."""
-    if key is None:
-        return values
-    kept = jax.random.bernoulli(key, 1 - DROPOUT, values.shape)
+    return values if key is None else thinned(values, drawn(key, values.shape))
+
+
+def drawn(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Returns which values dropout keeps, bool of that shape."""
+    # Two draws of 16 bits from each word: drawing takes longer than all else in dropout.
+    size = math.prod(shape)
+    words = jax.random.bits(key, (-(-size // 2),), jnp.uint32)
+    draws = jnp.concatenate([words & 0xFFFF, words >> 16])[:size]
+    kept: jax.Array = draws.reshape(shape) >= round(DROPOUT * 2**16)
+    return kept
+
+
+def thinned(values: jax.Array, kept: jax.Array) -> jax.Array:
+    """Returns the kept values, larger by what the others were, which are zero."""
     return jnp.where(kept, values / (1 - DROPOUT), 0.0)
 
 
@@ -276,11 +295,48 @@ _FAN_IN = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 def _scanned(
     step: Callable[[Carried, jax.Array], tuple[Carried, jax.Array]],
     first: Carried,
-    driven: jax.Array,
+    sequence: jax.Array,
 ) -> jax.Array:
-    """Returns a recurrence's states in the order of frames, ``[windows, frames, hidden]``."""
-    states: jax.Array = jax.lax.scan(step, first, jnp.swapaxes(driven, 0, 1))[1]
+    """Returns a recurrence's states in the order of frames, ``[windows, frames, hidden]``.
+
+    A step takes one frame of all windows. Its product with the inputs is made in the loop, where
+    it stays in cache; made for all frames at once, it goes through memory, and takes longer.
+    """
+    states: jax.Array = jax.lax.scan(step, first, jnp.swapaxes(sequence, 0, 1))[1]
     return jnp.swapaxes(states, 0, 1)
+
+
+# Made again for its gradient: the weights of all windows would go through memory.
+@jax.checkpoint
+def _mixed(parts: jax.Array, kept: jax.Array | None) -> jax.Array:
+    """Returns the values of one window by its attention, ``[frames, heads, size]``.
+
+    Args:
+        parts: Queries, keys and values, ``[frames, 3, heads, size]``.
+        kept: Which weights dropout keeps, ``[heads, frames, frames]``, or None for all.
+    """
+    query, known, value = jnp.transpose(parts, (1, 2, 0, 3))
+    frames, size = query.shape[1:]
+    scores = jnp.einsum("hqd,hkd->hqk", query / math.sqrt(size), known)
+    weights = jax.nn.softmax(jnp.where(np.tri(frames, dtype=bool), scores, -jnp.inf))
+    if kept is not None:
+        weights = thinned(weights, kept)
+    return jnp.einsum("hqk,hkd->qhd", weights, value)
+
+
+# Made again for its gradient: keeping what lies between costs more.
+@jax.checkpoint
+def _gated(gates: jax.Array, cell: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns an LSTM's state and cell after one frame."""
+    taken, kept, new, given = jnp.split(gates, 4, axis=-1)
+    cell = nnx.sigmoid(kept) * cell + nnx.sigmoid(taken) * jnp.tanh(new)
+    return nnx.sigmoid(given) * jnp.tanh(cell), cell
+
+
+def _joined(given: nnx.Linear, recurrent: nnx.Linear) -> tuple[jax.Array, jax.Array]:
+    """Returns one layer of frame and state side by side, for the sum of a layer of each."""
+    kernel = jnp.concatenate([given.kernel[...], recurrent.kernel[...]])
+    return kernel, _bias(given) + _bias(recurrent)
 
 
 def _keys(key: Key, count: int) -> list[Key]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import numpy as np
 
 from baselines.neural import NeuralForecaster, Shape
+from zapeval.benchmarks.celegans.tasks import WINDOWS
 from zapeval.errors import InvalidInput, UsageError
 from zapeval.forecasting.contexts import Contexts
 from zapeval.forecasting.forecaster import NextStepForecaster
@@ -22,7 +23,8 @@ from zapeval.forecasting.training import Training
 if TYPE_CHECKING:
     from flax import nnx
 
-    from baselines.training import Plan
+    from baselines.training import Loss, Params, Plan
+    from baselines.worms.windows import WormBatches
 
 EPOCHS = 500
 """Most epochs."""
@@ -31,13 +33,34 @@ BATCH = 128
 """Windows a training batch."""
 
 THRESHOLD = 1e-4
-"""What counts as a gain in validation loss, as a share of the naive loss."""
+"""What counts as a gain in validation loss, as a share of the loss at the last gain."""
 
 FORECAST = 32
 """Windows that are forecast at a time."""
 
 PUBLISHED = "the validation half is the tested half, as published"
 """What a forecaster that is chosen by tested frames says of itself."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Start:
+    """Where a training begins.
+
+    Attributes:
+        definition: The model without its parameters.
+        loss: What is lowered.
+        params: The first parameters.
+        batches: The data.
+        plan: How to train.
+        shape: What the model is built for.
+    """
+
+    definition: Any
+    loss: Loss
+    params: Params
+    batches: WormBatches
+    plan: Plan
+    shape: Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +77,11 @@ class WormForecaster(NeuralForecaster, NextStepForecaster):
     Args:
         hidden: Width; by default as in the paper's comparison of architectures.
         epochs: Most epochs.
+        steps: Most steps, whatever the epochs.
+        every: Steps from one validation to the next; by default an epoch.
         batch: Windows a step.
         rate: Learning rate.
+        windows: Windows of each worm that it learns from, and as many that it is chosen by.
         published: Whether it is chosen by validation frames that are tested on, as in the paper,
             and says that it leaks.
         clamp: Whether generated frames are held to the range of the window, neuron by neuron.
@@ -63,6 +89,7 @@ class WormForecaster(NeuralForecaster, NextStepForecaster):
 
     core: ClassVar[str]
     width: ClassVar[int | None] = None
+    when_forecasting = ("clamp",)
 
     def __init__(
         self,
@@ -72,27 +99,32 @@ class WormForecaster(NeuralForecaster, NextStepForecaster):
         rate: float | None = None,
         published: bool = False,
         clamp: bool = False,
+        steps: int | None = None,
+        every: int | None = None,
+        windows: int = WINDOWS,
     ) -> None:
-        super().__init__(batch=batch, rate=rate)
-        for what, value in (("hidden", hidden), ("epochs", epochs)):
+        super().__init__(steps=steps, batch=batch, rate=rate)
+        for what, value in (("hidden", hidden), ("epochs", epochs), ("every", every)):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise UsageError(f"{self.name}: {what} is {value!r}, expected a number above 0")
         for what, value in (("published", published), ("clamp", clamp)):
             if not isinstance(value, bool):
                 raise UsageError(f"{self.name}: {what} is {value!r}, expected true or false")
+        if not isinstance(windows, int) or windows < 2:
+            raise UsageError(f"{self.name}: windows is {windows!r}, expected a number above 1")
         if hidden is not None and self.width is None:
             raise UsageError(f"{self.name}: hidden is {hidden}, but it is as wide as its input")
         self._hidden = hidden or self.width
-        self._epochs = epochs or EPOCHS
+        self._epochs, self._every, self._windows = epochs or EPOCHS, every, windows
         self._published, self._clamp = published, clamp
         self.leaks = PUBLISHED if published else ""
 
     @property
     def plan(self) -> Plan:
         """How it is trained, as if an epoch were one step."""
-        from baselines.training import Plan
+        from baselines.training import RelativePlan
 
-        return Plan(
+        return RelativePlan(
             batch=self._batch or BATCH,
             learning_rate=self._rate or 1e-3,
             weight_decay=0.01,
@@ -100,13 +132,21 @@ class WormForecaster(NeuralForecaster, NextStepForecaster):
             max_steps=self._epochs,
             validate_every=1,
             patience=100,
+            min_delta=THRESHOLD,
             # The rate falls when the patience of ten is exceeded.
             plateau_patience=11,
         )
 
     @property
+    def windows(self) -> int:
+        """Windows of each worm that it learns from."""
+        return self._windows
+
+    @property
     def parameters(self) -> Mapping[str, Any]:
         """Its width, how it is trained and chosen, and how it generates."""
+        usual = {"steps": None, "every": None, "windows": WINDOWS}
+        said = {"steps": self._steps, "every": self._every, "windows": self._windows}
         return {
             "hidden": self._hidden,
             "epochs": self._epochs,
@@ -115,6 +155,7 @@ class WormForecaster(NeuralForecaster, NextStepForecaster):
             "weight_decay": self.plan.weight_decay,
             "published": self._published,
             "clamp": self._clamp,
+            **{key: value for key, value in said.items() if value != usual[key]},
         }
 
     def build(self, shape: Shape, rngs: nnx.Rngs) -> nnx.Module:
@@ -126,9 +167,18 @@ class WormForecaster(NeuralForecaster, NextStepForecaster):
 
     def fit(self, training: Training) -> None:
         """Trains until the validation loss no longer falls; keeps the best epoch."""
-        from flax import nnx
-
         from baselines.training import train
+
+        start = self.start(self.batches(training), training.seed)
+        params, _ = train(start.loss, start.params, start.batches, start.plan, training)
+        self.take_up(start.shape, params)
+
+    def batches(self, training: Training) -> WormBatches:
+        """Returns what it learns from.
+
+        Raises:
+            InvalidInput: Recordings differ in their number of neurons, or a value is not finite.
+        """
         from baselines.worms.windows import WormBatches
 
         neurons = {series.neurons for series in training.series}
@@ -136,19 +186,36 @@ class WormForecaster(NeuralForecaster, NextStepForecaster):
             raise InvalidInput(
                 f"{self.name}: needs recordings of one number of neurons, got {sorted(neurons)}"
             )
-        batches = WormBatches(training, self.plan.batch)
-        shape = Shape(
-            context=batches.length, horizon=training.horizon, neurons=neurons.pop(), features=0
-        )
-        definition, params = nnx.split(self.build(shape, nnx.Rngs(training.seed)))
-        plan = replace(
+        return WormBatches(training, self.plan.batch, self._windows)
+
+    def planned(self, batches: WormBatches) -> Plan:
+        """Returns how it is trained on some batches."""
+        longest = self._epochs * batches.steps
+        return replace(
             self.plan,
-            max_steps=self._epochs * batches.steps,
-            validate_every=batches.steps,
-            min_delta=THRESHOLD * batches.naive,
+            max_steps=min(longest, self._steps or longest),
+            validate_every=self._every or batches.steps,
         )
-        self._params, _ = train(masked_squares(definition), params, batches, plan, training)
-        self._shape = shape
+
+    def start(self, batches: WormBatches, seed: int) -> Start:
+        """Returns where a training begins."""
+        from flax import nnx
+
+        neurons = len(batches.worms[0].mask)
+        shape = Shape(context=batches.length, horizon=batches.horizon, neurons=neurons, features=0)
+        definition, params = nnx.split(self.build(shape, nnx.Rngs(seed)))
+        return Start(
+            definition=definition,
+            loss=masked_squares(definition),
+            params=params,
+            batches=batches,
+            plan=self.planned(batches),
+            shape=shape,
+        )
+
+    def take_up(self, shape: Shape, params: Params) -> None:
+        """Takes up parameters."""
+        self._shape, self._params = shape, params
         self.__dict__.pop("_compiled", None)
 
     def load(self, folder: Path) -> None:

@@ -12,7 +12,7 @@ from learning import CONTEXT, HORIZON, training
 
 from baselines.batches import Batches, WindowBatches
 from baselines.curves import Curves
-from baselines.training import Counters, Plan, train
+from baselines.training import Counters, Plan, RelativePlan, train
 from zapeval.errors import InvalidInput, StorageError
 
 SHORT = Plan(max_steps=40, validate_every=10, save_seconds=0, batch=4)
@@ -163,6 +163,17 @@ def test_gain_is_what_exceeds_min_delta():
     assert (counters.gained, counters.waited) == (0.89, 0)
     counters = counters.after(4, 2.0, plan).after(5, 2.0, plan)
     assert (counters.drops, counters.flat, counters.waited, counters.best_step) == (1, 0, 2, 3)
+
+
+def test_a_relative_gain_is_a_share_of_the_loss_at_the_last_gain():
+    plan = RelativePlan(min_delta=0.1, plateau_patience=2)
+    counters = Counters()
+    for step, (loss, waited) in enumerate([(1e-3, 0), (9.1e-4, 1), (8.9e-4, 0), (8.1e-4, 1)]):
+        counters = counters.after(step, loss, plan)
+        assert (counters.waited, counters.best) == (waited, loss)
+    # The last gain, not the best loss, is what a next one is measured by.
+    assert counters.gained == 8.9e-4
+    assert Plan(min_delta=0.1).gains(9e-4, 1e-3) is False
 
 
 def test_rates_follow_their_schedules():

@@ -12,6 +12,7 @@ from baselines.worms.cores import (
     CTRNN,
     DROPOUT,
     LSTM,
+    TOGETHER,
     CausalAttention,
     dense,
     dropped,
@@ -119,6 +120,13 @@ def test_a_model_equals_its_twin_by_loops(drawn, seen, name):
         states = np.stack(list(TWINS[name](model.core, embedded)))
         expected = applied(model.readout, states)
         np.testing.assert_allclose(ahead[window], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_windows_that_do_not_fill_a_part_are_attended_to_as_alone(drawn):
+    layer, windows = drawn("attention").core.attention, 2 * TOGETHER + 1
+    sequence = np.random.default_rng(3).normal(size=(windows, 6, 8)).astype(np.float32)
+    alone = np.concatenate([layer(sequence[number : number + 1]) for number in range(windows)])
+    np.testing.assert_allclose(layer(sequence), alone, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

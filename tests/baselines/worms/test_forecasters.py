@@ -66,6 +66,8 @@ def contexts(windows=2, frames=LENGTH, horizon=20, mask=None):
         ({"hidden": 0}, "hidden is 0, expected a number above 0"),
         ({"hidden": "wide"}, "hidden is 'wide', expected a number above 0"),
         ({"epochs": 1.5}, "epochs is 1.5, expected a number above 0"),
+        ({"every": 0}, "every is 0, expected a number above 0"),
+        ({"windows": 1}, "windows is 1, expected a number above 1"),
         ({"batch": -1}, "batch is -1, expected a number above 0"),
         ({"published": "yes"}, "published is 'yes', expected true or false"),
         ({"clamp": 1}, "clamp is 1, expected true or false"),
@@ -153,6 +155,8 @@ def test_its_size_is_that_of_what_learns(fitted):
 
 def test_its_parameters_are_json():
     said = made(published=True, clamp=True, rate=0.01, batch=3).parameters
+    shorter = made(published=True, clamp=True, rate=0.01, batch=3, steps=50, windows=2).parameters
+    assert shorter == {**said, "steps": 50, "windows": 2}
     assert json.loads(json.dumps(said)) == {
         "hidden": 8,
         "epochs": 1,
