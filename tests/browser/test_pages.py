@@ -44,8 +44,8 @@ def sign_in(page: Page, secret: str) -> None:
 def test_a_visitor_browses_from_the_boards_to_an_entry(visit: Visit) -> None:
     page = visit.page
     page.goto("/")
-    page.get_by_role("link", name="zapbench-mini@0").click()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("zapbench-mini@0")
+    page.get_by_role("link", name="zapbench-mini@1").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("zapbench-mini@1")
     expect(page.locator(".spark-range").first).to_be_visible()
     page.get_by_role("link", name="The var").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("The var")

@@ -55,7 +55,7 @@ def test_a_board_is_ranked_with_rank_intervals_and_ties(
 
 def test_boards_are_listed_with_who_leads(client: TestClient, there: placed.Placed) -> None:
     (line,) = client.get("/api/v1/boards").json()["boards"]
-    assert line["path"] == "zapbench-mini@0/4"
+    assert line["path"] == "zapbench-mini@1/4"
     assert line["best"]["slug"] == slugs(client)[0]
     assert line["entries"] == 4
 
@@ -174,7 +174,7 @@ def test_what_is_not_there_is_missing_and_says_what_is(
         assert "there is" in answer.json()["detail"]
         page = client.get(f"/boards/{path}", headers={"Accept": "text/html"}, follow_redirects=True)
         assert page.status_code == 404
-    assert "no such board; there is: zapbench-mini@0/4" in page_of(client, "zapbench-mini/5")
+    assert "no such board; there is: zapbench-mini@1/4" in page_of(client, "zapbench-mini/5")
 
 
 def page_of(client: TestClient, path: str) -> str:
@@ -258,7 +258,7 @@ def test_a_new_version_of_a_benchmark_keeps_the_old_board_and_says_what_changed(
         rows[0]["summary"] = {"value": 0.5, "low": None, "high": None}
         new = Board(
             benchmark=old.benchmark,
-            version=1,
+            version=2,
             digest="sha256:" + "1" * 64,
             context=4,
             data=old.data,
@@ -266,10 +266,10 @@ def test_a_new_version_of_a_benchmark_keeps_the_old_board_and_says_what_changed(
             standings=old.standings | {"rows": rows},
         )
         session.add(new)
-    assert client.get(BOARD).json()["board"]["version"] == 1
-    assert client.get("/api/v1/boards/zapbench-mini@0/4").json()["board"]["version"] == 0
+    assert client.get(BOARD).json()["board"]["version"] == 2
+    assert client.get("/api/v1/boards/zapbench-mini@1/4").json()["board"]["version"] == 1
     changes = client.get(f"{BOARD}/changes").json()
     first = changes["entries"][0]
     assert first["difference"] == pytest.approx(0.5 - first["before"]["value"])
-    assert "What zapbench-mini@1 changed" in client.get(f"{PAGE}/changes").text
-    assert client.get("/api/v1/boards/zapbench-mini@0/4/changes").status_code == 404
+    assert "What zapbench-mini@2 changed" in client.get(f"{PAGE}/changes").text
+    assert client.get("/api/v1/boards/zapbench-mini@1/4/changes").status_code == 404

@@ -63,10 +63,10 @@ class Sizes:
 
 SMALL = Sizes(
     settings={
-        **{"levels": 0, "features": 8, "groups": 4, "resolution": 1},
-        **{"steps": 4000, "rate": 0.003, "validate_every": 200, "validation": 64},
+        **{"levels": 2, "features": 16, "groups": 4, "resolution": 1},
+        **{"steps": 4000, "rate": 0.002, "validate_every": 250, "validation": 64},
     },
-    finer={"upsampled_features": 8},
+    finer={"upsampled_features": 16},
     spatial=("S21", "S64"),
     contexts=(1, 4, 16),
 )
