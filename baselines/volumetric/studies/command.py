@@ -90,11 +90,15 @@ def study(
             "told.",
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL", help="A cell to train, e.g. trace; repeatable; else all."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train, forecast and score a grid of video models; a table and a figure. Repeat to go on."""
     from baselines.volumetric.studies.companions import companions_of
-    from baselines.volumetric.studies.grid import REFERENCES, study_of
+    from baselines.volumetric.studies.grid import REFERENCES, part_of, study_of
     from baselines.volumetric.studies.run import Ground, run
     from baselines.volumetric.studies.windows import share_of
     from zapeval.reports.figures.look import require
@@ -117,14 +121,15 @@ def study(
         references=tuple(dict.fromkeys(references or REFERENCES)),
     )
     ground = Ground(
-        study=asked,
+        study=part_of(asked, only) if only else asked,
         whole=chosen.benchmark,
         recordings=chosen.recordings,
         every=share,
     )
     if not quiet:
-        count = sum(1 if cell.reference else seeds for cell in asked.cells)
-        cells = f"{len(asked.cells)} cells, trained and scored {count} times in all"
+        chosen_cells = ground.study.cells
+        count = sum(1 if cell.reference else seeds for cell in chosen_cells)
+        cells = f"{len(chosen_cells)} cells, trained and scored {count} times in all"
         note(f"study {name}: {cells}; what is there already is not done again")
     outcomes = run(
         ground, out, seeds=seeds, quiet=quiet, after=lambda some: _tables(ground, some, out)

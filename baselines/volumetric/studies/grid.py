@@ -129,6 +129,20 @@ def study_of(
     return replace(study, cells=(*_references(references, cells), *cells))
 
 
+def part_of(study: Study, labels: Sequence[str]) -> Study:
+    """Returns a study of some of its cells, its references included.
+
+    Raises:
+        NotFound: It has no cell of a label.
+    """
+    known = [cell.label for cell in study.cells if not cell.reference]
+    for label in labels:
+        if label not in known:
+            raise NotFound(f"study {study.name}: has no cell {label!r}; has {', '.join(known)}")
+    kept = tuple(cell for cell in study.cells if cell.reference or cell.label in labels)
+    return replace(study, cells=kept)
+
+
 def context(sizes: Sizes, others: Sequence[str]) -> Study:
     """Asks how far a model should see, in space and back in time (section 5: trade-offs)."""
     del others
