@@ -43,7 +43,7 @@ constraints: ## resolve constraints.txt anew, on the oldest Python that is suppo
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
 	build/constraints/bin/python -m pip install --quiet --disable-pip-version-check '.[dev]'
-	{ echo '# What make installs: zapeval with its extra dev, which brings all others but dask, to the exact version.'; \
+	{ echo '# What make installs: zapeval with its extra dev, which brings all others, to the exact version.'; \
 	  echo '# Written by "make constraints" on Python 3.11; do not edit by hand.'; \
 	  build/constraints/bin/python -m pip freeze --exclude zapeval | LC_ALL=C sort -f; \
 	} > build/constraints.txt

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from zapeval.benchmarks.benchmark import Benchmark
     from zapeval.cli.selection import Selection
     from zapeval.forecasting.predictions import Predictions
+    from zapeval.scoring.score import Run
     from zapeval.scoring.scorecard import Scorecard
     from zapeval.scoring.tally import Tally
 
@@ -65,6 +67,10 @@ def score(
     workers: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Threads; default: one a CPU.")
     ] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option("--dask", metavar="ADDRESS", help="Score on the Dask cluster of a scheduler."),
+    ] = None,
     missing: Annotated[
         MissingMode, typer.Option(help="Neurons without predictions: left out, or zero error.")
     ] = MissingMode.strict,
@@ -78,6 +84,8 @@ def score(
     from zapeval.recordings.stores import open_store
     from zapeval.recordings.writer import beside, files_into
 
+    if workers is not None and dask is not None:
+        raise UsageError("--workers counts threads of this machine; leave it out with --dask")
     file = None if json in (None, "-") else Path(str(json))
     _check_outputs(file, csv, maps, figures, open_store(predictions).path)
     opened, chosen = select_for(predictions, benchmark, context, data)
@@ -90,6 +98,7 @@ def score(
             intervals=intervals,
             maps=made,
             workers=workers,
+            dask=dask,
             quiet=quiet,
         )
     total = sum(array_bytes(opened).values())
@@ -149,34 +158,49 @@ def run_score(
     intervals: IntervalMode = IntervalMode.errors,
     maps: Path | None = None,
     workers: int | None = None,
+    dask: str | None = None,
     quiet: bool = False,
 ) -> tuple[Scorecard, Tally]:
-    """Scores opened predictions on threads, with a progress bar."""
-    import os
-
+    """Scores opened predictions on threads or a Dask cluster, with a progress bar."""
     from zapeval.recordings.stores import open_store
     from zapeval.scoring.score import score as run
 
     total = sum(array_bytes(predictions).values())
     with (
-        ThreadPoolExecutor(workers or os.cpu_count()) as pool,
+        _on_threads(workers) if dask is None else _on_cluster(dask) as run_tasks,
         progress("scoring", total, "bytes", quiet=quiet) as advance,
     ):
+        return run(
+            predictions,
+            chosen.benchmark,
+            chosen.recordings,
+            context=chosen.context,
+            missing=missing.value,
+            intervals=intervals.value,
+            maps=None if maps is None else open_store(maps),
+            run=run_tasks,
+            progress=advance,
+        )
+
+
+@contextmanager
+def _on_threads(workers: int | None) -> Iterator[Run]:
+    import os
+
+    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
         try:
-            return run(
-                predictions,
-                chosen.benchmark,
-                chosen.recordings,
-                context=chosen.context,
-                missing=missing.value,
-                intervals=intervals.value,
-                maps=None if maps is None else open_store(maps),
-                run=pool.map,
-                progress=advance,
-            )
+            yield pool.map
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+@contextmanager
+def _on_cluster(address: str) -> Iterator[Run]:
+    from zapeval.scoring.cluster import Cluster
+
+    with Cluster(address) as cluster:
+        yield cluster.map
 
 
 def _check_outputs(
