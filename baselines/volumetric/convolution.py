@@ -24,6 +24,14 @@ def convolution(c: Configuration, inputs: int, outputs: int, rngs: nnx.Rngs) -> 
     return nnx.Conv(inputs, outputs, _SIZE, dtype=dtype, rngs=rngs, conv_general_dilated=_convolved)
 
 
+def by_planes() -> bool:
+    """Returns whether convolutions go by planes: on one CPU.
+
+    Several simulated devices compute as accelerators do.
+    """
+    return jax.default_backend() == "cpu" and jax.device_count() == 1
+
+
 def in_planes(volumes: jax.Array, kernel: jax.Array) -> jax.Array:
     """Returns the convolution with zeros beyond the border, as one of planes.
 
@@ -49,8 +57,8 @@ def in_planes(volumes: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _convolved(volumes: jax.Array, kernel: jax.Array, *options: Any, **named: Any) -> jax.Array:
-    """Is what a layer of Flax calls; simulated devices compute as accelerators do."""
-    if jax.default_backend() == "cpu" and jax.device_count() == 1:
+    """Is what a layer of Flax calls."""
+    if by_planes():
         return in_planes(volumes, kernel)
     convolved: jax.Array = lax.conv_general_dilated(volumes, kernel, *options, **named)
     return convolved

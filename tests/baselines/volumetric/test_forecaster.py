@@ -203,8 +203,9 @@ def test_the_smoke_benchmark_end_to_end(tmp_path):
     smoke = Smoke()
     recordings = smoke.recordings()
     benchmark = smoke.resolve(recordings)
-    settings = {**TINY, "resolution": 2, "steps": 100, "rate": 0.01, "validation": 8}
-    words = [f"{name}={value}" for name, value in (settings | {"validate_every": 50}).items()]
+    settings = {**TINY, "levels": 1, "features": 8, "resolution": 2, "rate": 0.003}
+    settings |= {"steps": 1000, "validation": 8, "validate_every": 250}
+    words = [f"{name}={value}" for name, value in settings.items()]
     made = make_forecaster("volumetric-unet", words)
     found = train(made, benchmark, recordings, tmp_path / "seed-0", context=4, seed=0)
     assert found.cost.parameters == made.size
