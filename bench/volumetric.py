@@ -5,8 +5,8 @@
 
 Steps are timed by the clock, each until its loss is there; the wait is what a step spends until its
 batch is. The roofline of convolutions is what this machine reaches in one large float32 matrix
-product, measured just before; a step counts as three forward passes. The share is small where
-features are few, since XLA's convolutions on CPU don't reach it then.
+product, measured just before; a step counts as three forward passes. One convolution and its
+gradients are timed in both forms that the model knows, in turns.
 """
 
 from __future__ import annotations
@@ -16,13 +16,17 @@ import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from baselines.batches import ahead
 from baselines.training import _compiled
+from baselines.volumetric.convolution import in_planes
 from baselines.volumetric.forecaster import VolumetricUNet
 from baselines.volumetric.learning import losses_of, new_parameters
 from baselines.volumetric.loader import VideoBatches
@@ -90,6 +94,36 @@ def main() -> None:
     )
     print(f"{resident / 2**20:.0f} MiB resident at most, JAX and recording included")
     print(f"read: {batches.read_bytes / 2**20:.1f} MiB of voxels")
+    ours, theirs = _convolutions((*volume, c.features))
+    print(f"one convolution, both ways: {ours * 1e3:.1f} ms by planes, ", end="")
+    print(f"{theirs * 1e3:.1f} ms by XLA's own in 3D, {theirs / ours:.0f} x")
+
+
+def _convolutions(shape: tuple[int, ...], rounds: int = 9) -> tuple[float, float]:
+    """Returns the seconds of a convolution and its gradients, by planes and by XLA's own."""
+    volumes = jax.random.normal(jax.random.key(0), (1, *shape))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 3, shape[-1], shape[-1]))
+    numbers = ("NXYZC", "XYZIO", "NXYZC")
+    own = partial(
+        lax.conv_general_dilated,
+        window_strides=(1, 1, 1),
+        padding="SAME",
+        dimension_numbers=numbers,
+    )
+
+    def both_ways(convolve: Callable[..., jax.Array]) -> Callable[[], object]:
+        slopes = jax.jit(jax.grad(lambda v, k: (convolve(v, k) ** 2).sum(), argnums=(0, 1)))
+        return lambda: jax.block_until_ready(slopes(volumes, kernel))
+
+    ways = [both_ways(in_planes), both_ways(own)]
+    times: list[list[float]] = [[], []]
+    for _ in range(rounds + 1):  # the first compiles
+        for way, taken in zip(ways, times, strict=True):
+            begun = time.perf_counter()
+            way()
+            taken.append(time.perf_counter() - begun)
+    ours, theirs = (statistics.median(taken[1:]) for taken in times)
+    return ours, theirs
 
 
 def _matrix_product(size: int = 2048) -> float:
