@@ -58,7 +58,9 @@ def ran(
 
 
 def test_what_a_child_prints_is_heard_line_by_line(tmp_path: Path) -> None:
-    ended, heard = ran("print('one'); print('two'); sys.exit(7)", tmp_path)
+    ended, heard = ran(
+        "print('one'); print('two'); __import__('time').sleep(0.5); sys.exit(7)", tmp_path
+    )
     assert (ended.code, ended.signal, ended.killed) == (7, "", "")
     assert heard == ["one", "two"]
     assert ended.memory > 0

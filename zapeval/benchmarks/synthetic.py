@@ -61,6 +61,7 @@ class _Generated(Recipe):
         every: Keep each ``every``-th test window.
     """
 
+    version = 0
     every: ClassVar[int]
 
     def recordings(self, data: str | None = None) -> Recordings:
@@ -106,7 +107,6 @@ class Smoke(_Generated):
     """At most 64 test windows."""
 
     id = "zapbench-smoke"
-    version = 0
     title = "zapbench-mini with at most 64 windows"
     every = SMOKE_EVERY
 
