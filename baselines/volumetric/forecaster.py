@@ -68,6 +68,7 @@ class VolumetricUNet(Forecaster):
     name: ClassVar[str] = "volumetric-unet"
     version: ClassVar[str] = "1"
     covariates: tuple[str, ...] = (VIDEO,)
+    when_forecasting = ("mesh",)  # parameters are the same on any number of devices
 
     def __init__(
         self,

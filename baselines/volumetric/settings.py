@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,11 +72,13 @@ class Settings:
                 raise UsageError(f"{_NAME}: {what} is {value!r}, expected a number above 0")
         if type(self.levels) is not int or not 0 <= self.levels <= len(LEVELS):
             raise UsageError(f"{_NAME}: levels is {self.levels!r}, expected 0 to {len(LEVELS)}")
-        if self.resolution not in RESOLUTIONS:
+        if type(self.resolution) is not int or self.resolution not in RESOLUTIONS:
             raise UsageError(f"{_NAME}: resolution is {self.resolution!r}, expected 1, 2 or 4")
-        if not (isinstance(self.rate, int | float) and self.rate > 0):
+        if type(self.rate) not in (int, float) or not 0 < self.rate < math.inf:
             raise UsageError(f"{_NAME}: rate is {self.rate!r}, expected a number above 0")
-        if isinstance(self.others, str) or not all(isinstance(one, str) for one in self.others):
+        if not isinstance(self.others, list | tuple) or not all(
+            isinstance(one, str) for one in self.others
+        ):
             raise UsageError(
                 f'{_NAME}: others is {self.others!r}, expected a list such as ["fish-2.toml"]'
             )

@@ -98,7 +98,7 @@ def study(
 ) -> None:
     """Train, forecast and score a grid of video models; a table and a figure. Repeat to go on."""
     from baselines.volumetric.studies.companions import companions_of
-    from baselines.volumetric.studies.grid import REFERENCES, part_of, study_of
+    from baselines.volumetric.studies.grid import REFERENCES, labels_in, study_of
     from baselines.volumetric.studies.run import Ground, run
     from baselines.volumetric.studies.windows import share_of
     from zapeval.reports.figures.look import require
@@ -121,15 +121,16 @@ def study(
         references=tuple(dict.fromkeys(references or REFERENCES)),
     )
     ground = Ground(
-        study=part_of(asked, only) if only else asked,
+        study=asked,
         whole=chosen.benchmark,
         recordings=chosen.recordings,
         every=share,
+        only=labels_in(asked, only or ()),
     )
     if not quiet:
-        chosen_cells = ground.study.cells
-        count = sum(1 if cell.reference else seeds for cell in chosen_cells)
-        cells = f"{len(chosen_cells)} cells, trained and scored {count} times in all"
+        asked_for = [c for c in asked.cells if c.reference or not only or c.label in only]
+        count = sum(1 if cell.reference else seeds for cell in asked_for)
+        cells = f"{len(asked_for)} cells, trained and scored {count} times in all"
         note(f"study {name}: {cells}; what is there already is not done again")
     outcomes = run(
         ground, out, seeds=seeds, quiet=quiet, after=lambda some: _tables(ground, some, out)

@@ -129,8 +129,8 @@ def study_of(
     return replace(study, cells=(*_references(references, cells), *cells))
 
 
-def part_of(study: Study, labels: Sequence[str]) -> Study:
-    """Returns a study of some of its cells, its references included.
+def labels_in(study: Study, labels: Sequence[str]) -> tuple[str, ...]:
+    """Returns labels of cells of a study, each once.
 
     Raises:
         NotFound: It has no cell of a label.
@@ -139,8 +139,7 @@ def part_of(study: Study, labels: Sequence[str]) -> Study:
     for label in labels:
         if label not in known:
             raise NotFound(f"study {study.name}: has no cell {label!r}; has {', '.join(known)}")
-    kept = tuple(cell for cell in study.cells if cell.reference or cell.label in labels)
-    return replace(study, cells=kept)
+    return tuple(dict.fromkeys(labels))
 
 
 def context(sizes: Sizes, others: Sequence[str]) -> Study:

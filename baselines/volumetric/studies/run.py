@@ -40,12 +40,14 @@ class Ground:
         whole: The benchmark, whose training frames are trained on.
         recordings: Its recordings.
         every: Each how many-th test window is scored.
+        only: Labels of the cells to train; none for all. What is there of others is shown.
     """
 
     study: Study
     whole: Benchmark
     recordings: Recordings
     every: int = 16
+    only: tuple[str, ...] = ()
 
     @cached_property
     def scored(self) -> Benchmark:
@@ -99,7 +101,7 @@ def run(
     document = document_of(study, ground.scored, mark)
     with locked(folder, "study"):
         enter(folder, document)
-        units = list(_units(study, seeds))
+        units = list(_units(ground, folder, seeds))
         clock = Clock(sum(_work(ground, cell).total for cell, seed in units))
         cards: dict[tuple[str, int], Scorecard] = {}
         for number, (cell, seed) in enumerate(units, start=1):
@@ -232,10 +234,14 @@ class _Unit:
             note(f"{self._label}: {text}")
 
 
-def _units(study: Study, seeds: int) -> Iterator[tuple[Cell, int]]:
+def _units(ground: Ground, folder: Path, seeds: int) -> Iterator[tuple[Cell, int]]:
     """Yields cells with their seeds: every cell once, before any is trained again."""
     for seed in range(seeds):
-        yield from ((cell, seed) for cell in study.cells if not (cell.reference and seed))
+        for cell in ground.study.cells:
+            wanted = cell.reference or not ground.only or cell.label in ground.only
+            there = (folder / cell.label / f"seed-{seed}.json").exists()
+            if (wanted or there) and not (cell.reference and seed):
+                yield cell, seed
 
 
 def _outcomes(

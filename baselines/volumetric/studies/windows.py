@@ -22,7 +22,7 @@ def share_of(text: str) -> int:
         UsageError: It is no such share.
     """
     one, slash, every = text.partition("/")
-    if one.strip() != "1" or (slash and not every.strip().isdigit()) or not int(every or "1"):
+    if one.strip() != "1" or (slash and not every.strip().isdecimal()) or not int(every or "1"):
         raise UsageError(f"--windows {text}: expected 1/N, e.g. 1/16 for each 16th window")
     return int(every or "1")
 

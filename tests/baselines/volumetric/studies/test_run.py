@@ -31,6 +31,13 @@ def outcomes(ground, folder):
     return run(ground("head"), folder, seeds=2, quiet=True)
 
 
+def test_cells_that_are_trained_one_after_another_stand_in_one_table(ground, tmp_path):
+    for label, there in (("direct", ["direct"]), ("lead-time", ["lead-time", "direct"])):
+        some = replace(ground("head"), only=(label,))
+        found = run(some, tmp_path, seeds=1, quiet=True)
+        assert [one.cell.label for one in found if not one.cell.reference] == there
+
+
 def errors(store, scored, every_frame):
     """Returns the error of a store at each step, by loops."""
     (series,) = scored.series
