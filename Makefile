@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-BENCH := $(sort $(filter-out bench/environments.py, $(wildcard bench/*.py)))
+BENCH := $(sort $(filter-out bench/environments.py bench/table.py, $(wildcard bench/*.py)))
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
