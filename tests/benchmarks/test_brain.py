@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 
 from zapeval.benchmarks import brain as module
-from zapeval.benchmarks.brain import HIGH, LEAD, LOW, QUANTUM, REACH, Programme, Waves, generate
+from zapeval.benchmarks.brain import (
+    HIGH,
+    LEAD,
+    LOW,
+    NOISE,
+    QUANTUM,
+    REACH,
+    Programme,
+    Waves,
+    generate,
+)
 from zapeval.errors import InvalidInput, UsageError
 
 # The geometry of ZAPBench, written out again: the generator takes it as arguments.
@@ -156,7 +166,7 @@ def test_traces_are_finite_within_range_and_whole_quanta(brain):
 
 def test_no_neuron_is_constant_in_any_test_range(brain):
     for _, (start, stop) in spans():
-        assert brain.traces[start:stop].std(axis=0).min() > 0.0019
+        assert brain.traces[start:stop].std(axis=0).min() > 0.95 * NOISE[0]
 
 
 def test_every_neuron_is_a_compact_blob_around_its_position(small):
@@ -237,7 +247,7 @@ def test_trials_resemble_each_other_and_never_repeat(brain):
     shown = brain.stimulus[0 : 5 * 131].reshape(5, 131, -1)[:4]  # two trials of 65.5 frames
     overlap = [((a != 0) == (b != 0)).mean() for a, b in pairwise(shown)]
     chance = [((a != 0) == (np.roll(b, 33, axis=0) != 0)).mean() for a, b in pairwise(shown)]
-    assert 1 - np.mean(overlap) < 0.6 * (1 - np.mean(chance))
+    assert 1 - np.mean(overlap) < 0.5 * (1 - np.mean(chance))
     assert all((a != b).any() for a, b in pairwise(shown))
 
 
@@ -313,4 +323,4 @@ def test_neighbours_and_the_future_stimulus_foretell_more_than_a_neurons_own_pas
     stimulus = mae(ridge_on_top(own, with_stimulus, traces), traces)[SUMMARY]
     assert (neighbours[1:4] < 0.92 * alone[1:4]).all()
     assert stimulus[-1] < 0.97 * neighbours[-1]
-    assert stimulus.min() > 0.004  # noise that nothing foretells
+    assert stimulus.min() > np.mean(NOISE)  # which nothing foretells

@@ -373,10 +373,10 @@ def test_a_new_package_lives_from_installation_to_removal(environment, tmp_path,
                 assert "failed" not in out
     assert (work / f"{name}.zarr").is_dir()
     said, value = summary(environment, f"{name}.zarr", work)
-    mean = ("mean", "-b", "zapbench-mini", "-c", 4, "--quiet", "--out", "mean.zarr")
-    environment("zapeval", "forecast", *mean, cwd=work)
+    persist = ("persistence", "-b", "zapbench-mini", "-c", 4, "--quiet", "--out", "last.zarr")
+    environment("zapeval", "forecast", *persist, cwd=work)
     assert said == name
-    assert value < summary(environment, "mean.zarr", work)[1]
+    assert value < summary(environment, "last.zarr", work)[1]
 
     environment.pip("uninstall", "--yes", name, cwd=work)
     assert name not in environment("zapeval", "forecasters", "list", cwd=work)

@@ -10,8 +10,9 @@
 * video: the traces inside the neurons, fainter waves everywhere, and noise
 
 The same seed gives the same bits on one platform and numpy version, whatever the number of threads:
-no sum runs in a linear algebra library (einsum is numpy's own loop). The latents forget and traces
-are rounded to QUANTUM, so last-digit differences of exp and tanh elsewhere all but surely vanish.
+no sum runs in a linear algebra library (einsum is numpy's own loop). What is shown makes the
+latents forget, and traces are rounded to QUANTUM, so last-digit differences of exp and tanh
+elsewhere all but surely vanish.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ REGIONS = ("forebrain", "midbrain", "cerebellum", "hindbrain")
 EXTENT = (831.0, 539.0, 288.0)  # micrometres, x, y, z: as large as the ZAPBench recording
 LOW, HIGH = -0.25, 1.5  # df/f is clipped to ZAPBench's range
 QUANTUM = 1 / 32768  # traces are whole multiples of it, in df/f
+NOISE = 0.002, 0.006  # of a trace, in df/f: the least and the most that a neuron has
 LATENTS, WAVES = 8, 5
 SLOWEST, FASTEST = 18.0, 32.0  # speeds of waves, micrometres a frame
 REACH = 600.0  # micrometres over which a wave falls to 1 / e
@@ -274,7 +276,7 @@ def _fluoresce(
     calcium = _leaky(_leaky(rates, rng.uniform(1, 2, neurons)), rng.uniform(3, 9, neurons))
     gains = 0.036 * np.exp(rng.normal(0, 0.4, neurons))
     traces = rng.normal(-0.016, 0.016, neurons) + gains * calcium
-    traces += rng.uniform(0.002, 0.006, neurons) * rng.normal(0, 1, (frames, neurons))
+    traces += rng.uniform(*NOISE, neurons) * rng.normal(0, 1, (frames, neurons))
     return (np.rint(np.clip(traces, LOW, HIGH) / QUANTUM) * QUANTUM).astype(np.float32)
 
 
